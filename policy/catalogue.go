@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strconv"
@@ -41,11 +42,11 @@ type Row struct {
 	Source string
 }
 
-// verdict fills the row's words with what the fault is about.
-func (r *Row) verdict(f *Fault) Verdict {
+// Verdict fills the row's words with what the fault is about.
+func (r Row) Verdict(f *Fault) Verdict {
 	head := r.Head
 	if head == "" {
-		head = defaultHead(r)
+		head = defaultHead(&r)
 	}
 	fill := filler(f)
 	return Verdict{
@@ -67,17 +68,22 @@ func defaultHead(r *Row) string {
 }
 
 func filler(f *Fault) *strings.Replacer {
+	about := cmp.Or(f.Final, f.Path)
 	dir, name := "", ""
-	if f.Path != "" {
-		dir, name = path.Dir(f.Path), path.Base(f.Path)
+	if about != "" {
+		dir, name = path.Dir(about), path.Base(about)
+	}
+	where := dir
+	if dir == "." {
+		where = "the login directory"
 	}
 	return strings.NewReplacer(
 		"{host}", orElse(f.Host, "the server"),
-		"{user}", orElse(f.User, "this login"),
-		"{path}", orElse(f.Path, "the path"),
-		"{dir}", orElse(dir, "the directory"),
+		"{user}", quoted(f.User, "this login"),
+		"{path}", orElse(about, "the path"),
+		"{dir}", orElse(where, "the directory"),
 		"{name}", orElse(name, "the name"),
-		"{url}", argument(f, f.Path),
+		"{url}", argument(f, about),
 		"{dirurl}", argument(f, dir),
 		"{said}", f.Said(),
 		"{action}", action(f),
@@ -89,6 +95,13 @@ func orElse(s, otherwise string) string {
 		return otherwise
 	}
 	return Sanitize(s)
+}
+
+func quoted(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return `"` + Sanitize(s) + `"`
 }
 
 // argument spells a path of the fault's server for a command line.
@@ -121,9 +134,9 @@ func needsQuote(r rune) bool {
 // action is the wire verb in a person's words.
 func action(f *Fault) string {
 	switch f.Op {
-	case "STOR", "APPE", "STOU", "ALLO", "write":
+	case "STOR", "APPE", "STOU", "ALLO", "write", "put":
 		return "the upload"
-	case "RETR", "read":
+	case "RETR", "read", "get":
 		return "the download"
 	case "LIST", "MLSD", "NLST", "opendir", "readdir":
 		return "the listing"
@@ -147,8 +160,10 @@ func action(f *Fault) string {
 		return "the link"
 	case "greeting", "dial":
 		return "the connection"
+	case "":
+		return "the operation"
 	default:
-		return "the command " + f.Op
+		return "the command " + Sanitize(f.Op)
 	}
 }
 

@@ -64,12 +64,14 @@ const (
 // Of this machine, and of the content.
 const (
 	CauseLocalMissing    Cause = "local-missing"
+	CauseLocalParent     Cause = "local-parent-missing" // the target's directory is missing
 	CauseLocalPermission Cause = "local-permission"
 	CauseLocalSpace      Cause = "local-space"
 	CauseLocalDirectory  Cause = "local-directory" // a file was expected
 	CauseLocalExists     Cause = "local-exists"
 	CauseLocalName       Cause = "local-name" // not a name this file system can hold
 	CauseLocalIO         Cause = "local-io"
+	CauseNotRegular      Cause = "not-a-regular-file"
 	CauseLocalChanged    Cause = "local-changed"  // the source changed while it was read
 	CauseLocalStream     Cause = "local-stream"   // a stream can't be read twice
 	CauseLocalLocked     Cause = "local-locked"   // another xfer works on this file
@@ -77,7 +79,8 @@ const (
 	CauseRemoteChanged   Cause = "remote-changed" // the source changed while it was read
 	CauseSize            Cause = "content-size"
 	CauseHash            Cause = "content-hash"
-	CauseNoSecret        Cause = "no-secret" // a password is needed and there is none
+	CauseResume          Cause = "resume-mismatch" // the part that is there is not the start of this file
+	CauseNoSecret        Cause = "no-secret"       // a password is needed and there is none
 	CauseCancelled       Cause = "cancelled"
 	CauseDeadline        Cause = "deadline"
 )

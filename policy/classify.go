@@ -7,7 +7,12 @@ package policy
 // saw, the server's words where the table knows them, the code, the class of
 // the code, and last the phase, when nobody said anything.
 func Classify(f *Fault) Verdict {
-	v := rowFor(f).verdict(f)
+	row := RowFor(f)
+	if row.Remedy == Proceed {
+		// A failure that carries a success: replies and requests are out of step.
+		row = *index.byRule[string(CauseDesync)]
+	}
+	v := row.Verdict(f)
 	if f.Phase == Finish && lost(f, v) {
 		// The confirmation is missing, not the deed: only a look can tell.
 		v.Remedy = Reconcile
@@ -15,21 +20,22 @@ func Classify(f *Fault) Verdict {
 	return v
 }
 
-func rowFor(f *Fault) *Row {
+// RowFor gives the row of the catalogue that a fault belongs to.
+func RowFor(f *Fault) Row {
 	if f.Cause != "" {
 		if r := index.byRule[string(f.Cause)]; r != nil {
-			return r
+			return *r
 		}
 	}
 	if f.Code != 0 {
 		if rule := ruleByText(f); rule != "" {
-			return index.byRule[rule]
+			return *index.byRule[rule]
 		}
 		if r, ok := Lookup(f.Protocol, f.Code); ok {
-			return &r
+			return r
 		}
 	}
-	return index.byRule["no-reply-"+f.Phase.String()]
+	return *index.byRule["no-reply-"+f.Phase.String()]
 }
 
 // lost says that the confirmation of a completed operation never came, or that
@@ -49,7 +55,7 @@ func Found(f *Fault, rule, evidence string) Verdict {
 	if r == nil {
 		panic("policy: no such rule: " + rule)
 	}
-	v := r.verdict(f)
+	v := r.Verdict(f)
 	v.Evidence = evidence
 	return v
 }

@@ -80,7 +80,8 @@ func (l Limits) apply(v Verdict, f *Fault) Verdict {
 	if !ok || ((v.Login || v.Kind == KindTrust) && o.Remedy != GiveUp) {
 		return v
 	}
-	if o.Set {
+	// What may have happened is looked at first, whatever the configuration says.
+	if o.Set && (v.Remedy != Reconcile || o.Remedy == GiveUp) {
 		v.Remedy = o.Remedy
 	}
 	v.Tries, v.Delay = o.Tries, o.Delay

@@ -30,6 +30,8 @@ type Op struct {
 	// Can, if set, says whether a remedy is possible at this moment: active
 	// mode needs an address of ours that the server can reach.
 	Can func(Remedy) bool
+	// About, if set, says in words what a remedy will do here: "switching to active".
+	About func(Remedy) string
 }
 
 // Engine carries out remedies. One engine may serve any number of operations,
@@ -48,6 +50,8 @@ type Event struct {
 	Verdict Verdict
 	// Remedy is what is done now; the verdict holds what was wished for.
 	Remedy Remedy
+	// About is the remedy in words, "" when its name says it all.
+	About string
 	// Delay is the wait before it.
 	Delay time.Duration
 	// Try counts failed tries without progress, Tries is how many there may be.
@@ -62,7 +66,8 @@ type GaveUp struct {
 	Verdict Verdict
 	// Last is the last fault, never nil, also when the context ended a wait.
 	Last *Fault
-	// Tries is how often it was tried in all.
+	// Tries is how often it was tried in all, 0 if never; a try that got no
+	// further than connecting anew counts.
 	Tries int
 	// Why is set when something other than the fault ended it: the context's
 	// cause, or ErrNoTime.
@@ -71,6 +76,11 @@ type GaveUp struct {
 
 // ErrNoTime: the next try would begin after the deadline.
 var ErrNoTime = errors.New("the deadline leaves no time for another try")
+
+// GiveUpOn is the end of an operation that was never begun, because of f.
+func GiveUpOn(op string, f *Fault) *GaveUp {
+	return &GaveUp{Op: op, Verdict: Classify(f), Last: f}
+}
 
 // Error reads "put report.csv: partner.example refused the upload (550 Permission denied)".
 func (g *GaveUp) Error() string {
@@ -87,6 +97,20 @@ func (g *GaveUp) Unwrap() []error {
 		return []error{g.Last}
 	}
 	return []error{g.Last, g.Why}
+}
+
+// Observed is the engine with one more observer.
+func (e *Engine) Observed(observe func(Event)) *Engine {
+	if observe == nil {
+		return e
+	}
+	also := e.Observe
+	return &Engine{Limits: e.Limits, Observe: func(ev Event) {
+		if also != nil {
+			also(ev)
+		}
+		observe(ev)
+	}}
 }
 
 // Do carries out op: it tries, and after a fault does what the policy says,
@@ -130,6 +154,7 @@ type faultKey struct{ rule, op, path string }
 
 // attempt carries out the steps that are due and then tries.
 func (r *run) attempt(ctx context.Context) error {
+	r.tries++
 	if r.switchMode {
 		if err := r.op.SwitchMode(ctx); err != nil {
 			return err
@@ -149,7 +174,6 @@ func (r *run) attempt(ctx context.Context) error {
 		}
 		r.reconcile = false
 	}
-	r.tries++
 	return r.op.Try(ctx)
 }
 
@@ -157,7 +181,7 @@ func (r *run) attempt(ctx context.Context) error {
 func (r *run) handle(ctx context.Context, f *Fault) *GaveUp {
 	if p := r.op.progress(); p > r.progress {
 		r.progress = p
-		r.history.Tries, r.history.Same = 0, 0
+		r.history.Tries, r.history.Same, r.history.Backoff = 0, 0, 0
 		r.delays.Reset()
 	}
 	v := r.engine.Limits.apply(Classify(f), f)
@@ -170,12 +194,17 @@ func (r *run) handle(ctx context.Context, f *Fault) *GaveUp {
 	if v.Rule != r.rule {
 		r.rule, r.history.Same = v.Rule, 1
 	}
-	r.history.Backoff = r.delays.NextBackOff()
+	if r.history.Backoff == 0 {
+		r.history.Backoff = r.delays.NextBackOff()
+	}
 
 	can := r.op.can()
 	remedy, delay := r.engine.Limits.Decide(v, r.history, can)
 	if remedy == Diagnose {
 		v = r.diagnose(ctx, f, v)
+		if ctx.Err() != nil {
+			return r.gaveUp(interrupted(ctx, f), f, context.Cause(ctx))
+		}
 		remedy, delay = r.engine.Limits.Decide(v, r.history, can)
 	}
 	if remedy == GiveUp {
@@ -199,6 +228,9 @@ func (r *run) handle(ctx context.Context, f *Fault) *GaveUp {
 	if err := sleep(ctx, delay); err != nil {
 		return r.gaveUp(interrupted(ctx, f), f, err)
 	}
+	if delay > 0 {
+		r.history.Backoff = 0 // used: a remedy without a delay leaves it for the next
+	}
 	return nil
 }
 
@@ -209,6 +241,9 @@ func (r *run) diagnose(ctx context.Context, f *Fault, v Verdict) Verdict {
 	if !known {
 		r.observe(ctx, f, v, Diagnose, 0)
 		sharper = r.op.Diagnose(ctx, f)
+		if sharper.Remedy == Diagnose {
+			sharper.Remedy = GiveUp // a look that found nothing is not repeated
+		}
 		if r.found == nil {
 			r.found = map[faultKey]Verdict{}
 		}
@@ -221,12 +256,15 @@ func (r *run) observe(ctx context.Context, f *Fault, v Verdict, remedy Remedy, d
 	if r.engine.Observe == nil {
 		return
 	}
-	deadline, _ := ctx.Deadline()
+	ev := Event{Op: r.op.Name, Fault: f, Verdict: v, Remedy: remedy, Delay: delay, Try: r.history.Tries}
 	tries, _ := r.engine.Limits.pace(v, r.history)
-	r.engine.Observe(Event{
-		Op: r.op.Name, Fault: f, Verdict: v, Remedy: remedy, Delay: delay,
-		Try: r.history.Tries, Tries: tries, Deadline: deadline,
-	})
+	// So many alike, and in all no more than Limits.Tries.
+	ev.Tries = min(max(r.engine.Limits.Tries, tries), r.history.Tries+tries-r.history.Same)
+	ev.Deadline, _ = ctx.Deadline()
+	if r.op.About != nil {
+		ev.About = r.op.About(remedy)
+	}
+	r.engine.Observe(ev)
 }
 
 func (r *run) gaveUp(v Verdict, f *Fault, why error) *GaveUp {
@@ -243,7 +281,7 @@ func interrupted(ctx context.Context, f *Fault) Verdict {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		cause = CauseDeadline
 	}
-	return index.byRule[string(cause)].verdict(f)
+	return index.byRule[string(cause)].Verdict(f)
 }
 
 func (op *Op) progress() int64 {

@@ -57,6 +57,9 @@ type Fault struct {
 	// Host, User and Path are what the verb was about, "" when it was about
 	// none. Path is the server's path, or the local one when Protocol is Local.
 	Host, User, Path string
+	// Final is what Path is a temporary name for, "" if it is none. A person is
+	// told of Final.
+	Final string
 	// Locate spells a path of this server as a command line argument:
 	// "acme:in/a.csv", "sftp://acme@host:2222/in/a.csv". Next steps use it.
 	// nil when nobody can be sent there.
@@ -119,14 +122,15 @@ func FaultOf(err error) *Fault {
 }
 
 // LocalFault describes a failure of this machine: a file system, a pipe, the
-// context. op is the verb ("open", "read", "rename") and path the local path.
+// context. op is the verb and path the local path; the verbs "create", "mkdir" and
+// "rename" are about a target, the others about a source.
 func LocalFault(op, path string, err error) *Fault {
 	if op == "" {
 		op = "local"
 	}
 	return &Fault{
 		Protocol: Local, Phase: Command, Op: op, Path: path,
-		Cause: localCause(err), Text: Sanitize(rootText(err)), Err: err,
+		Cause: localCause(op, err), Text: Sanitize(rootText(err)), Err: err,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 )
 
@@ -70,7 +71,7 @@ func tlsCause(err error) Cause {
 }
 
 // localCause names a failure of this machine's file system.
-func localCause(err error) Cause {
+func localCause(op string, err error) Cause {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return CauseCancelled
@@ -83,6 +84,9 @@ func localCause(err error) Cause {
 	case isErrno(err, errnoName):
 		return CauseLocalName
 	case errors.Is(err, fs.ErrNotExist):
+		if op == "create" || op == "mkdir" || op == "rename" {
+			return CauseLocalParent
+		}
 		return CauseLocalMissing
 	case errors.Is(err, fs.ErrPermission):
 		return CauseLocalPermission
@@ -101,10 +105,5 @@ func isErrno(err error, set []syscall.Errno) bool {
 	if !ok {
 		return false
 	}
-	for _, e := range set {
-		if errno == e {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(set, errno)
 }

@@ -21,22 +21,22 @@ func Sanitize(s string) string {
 	s = strings.ReplaceAll(s, "\r\n", "\n")
 	var b strings.Builder
 	for i, r := range s {
-		if b.Len() >= maxText {
+		plain := "?"
+		switch {
+		case r == '\n':
+			plain = " / "
+		case r == '\t':
+			plain = " "
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "�"):
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == '\u2028', r == '\u2029':
+		default:
+			plain = string(r)
+		}
+		if b.Len()+len(plain) > maxText {
 			b.WriteString("…")
 			break
 		}
-		switch {
-		case r == '\n':
-			b.WriteString(" / ")
-		case r == '\t':
-			b.WriteByte(' ')
-		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "�"):
-			b.WriteByte('?')
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), r == '\u2028', r == '\u2029':
-			b.WriteByte('?')
-		default:
-			b.WriteRune(r)
-		}
+		b.WriteString(plain)
 	}
 	return b.String()
 }

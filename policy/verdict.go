@@ -1,6 +1,11 @@
 package policy
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Remedy is what the engine does about a fault. GiveUp is the zero value: the
 // safest default for a rule that forgot to say.
@@ -29,6 +34,19 @@ var remedyNames = [...]string{"fail", "retry", "reconnect", "switch-mode", "diag
 
 // String gives the name that the configuration and --json use.
 func (r Remedy) String() string { return nameOf(remedyNames[:], int(r)) }
+
+// UnmarshalText reads a name as the configuration spells it.
+func (r *Remedy) UnmarshalText(text []byte) error {
+	i := slices.Index(remedyNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("must be one of %s", strings.Join(remedyNames[:], ", "))
+	}
+	*r = Remedy(i)
+	return nil
+}
+
+// MarshalText writes the name.
+func (r Remedy) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // Pace says how patiently a remedy is repeated.
 type Pace uint8

@@ -44,10 +44,7 @@ func (l *Link) Location() Location { return l.loc }
 
 // Session gives the live session, dialling if there is none.
 func (l *Link) Session(ctx context.Context) (Session, error) {
-	l.mu.Lock()
-	s := l.session
-	l.mu.Unlock()
-	if s != nil && s.Alive() {
+	if s := l.live(); s != nil {
 		return s, nil
 	}
 	l.drop()
@@ -68,6 +65,16 @@ func (l *Link) Session(ctx context.Context) (Session, error) {
 	return s, nil
 }
 
+// live is the session if there is one that can be used, nil otherwise.
+func (l *Link) live() Session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session != nil && l.session.Alive() {
+		return l.session
+	}
+	return nil
+}
+
 // Reconnect drops the session and logs in anew.
 func (l *Link) Reconnect(ctx context.Context) error {
 	l.drop()
@@ -79,10 +86,7 @@ func (l *Link) Reconnect(ctx context.Context) error {
 // session can, else with a new one.
 func (l *Link) SwitchMode(ctx context.Context) error {
 	l.mode = l.mode.other()
-	l.mu.Lock()
-	s := l.session
-	l.mu.Unlock()
-	if s != nil && s.Alive() {
+	if s := l.live(); s != nil {
 		if f := s.Extras().SwitchMode; f != nil && f(ctx) == nil {
 			return nil
 		}
@@ -126,6 +130,12 @@ func (l *Link) Op(name string, need int64, try func(context.Context, Session) er
 			return l.diagnose(ctx, f, need)
 		},
 		Can: func(r policy.Remedy) bool { return r != policy.SwitchMode || l.canSwitch() },
+		About: func(r policy.Remedy) string {
+			if r == policy.SwitchMode {
+				return "switching to " + l.mode.other().String()
+			}
+			return ""
+		},
 	}
 }
 

@@ -2,8 +2,11 @@ package transfer
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/xfer-cli/xfer/policy"
@@ -31,12 +34,14 @@ type Session interface {
 	// Info.Bad set; nothing is dropped in silence.
 	List(ctx context.Context, dir string, each func(Info) error) error
 	// Get copies the file from off to its end into dst and returns how many
-	// bytes arrived without a gap from off on.
+	// bytes arrived without a gap from off on. What dst itself fails with comes
+	// back as policy.LocalFault, also wrapped.
 	Get(ctx context.Context, path string, off int64, dst Sink) (int64, error)
 	// Put writes src from off to its end to the file and returns how many bytes
 	// are known to be there without a gap from off on; FTP knows none until it
 	// is done. With off 0 the file is created or emptied; with off > 0 what
-	// lies beyond off is discarded.
+	// lies beyond off is discarded. What src itself fails with comes back as
+	// policy.LocalFault.
 	Put(ctx context.Context, path string, off int64, src Source) (int64, error)
 	// Rename renames; what happens to an existing target is up to the server.
 	Rename(ctx context.Context, from, to string) error
@@ -87,6 +92,12 @@ type Extras struct {
 	Parallel bool
 	// Resume: Put and Get accept an offset.
 	Resume bool
+	// Spread: a Put that broke off leaves no gap below the file's size minus
+	// Spread, in bytes; 0 where bytes are written in order.
+	Spread int64
+	// PutVerifies: a Put that succeeds has asked the server for the file's
+	// size after the last byte.
+	PutVerifies bool
 	// ReplacesOnRename: Rename onto an existing file is known to replace it.
 	ReplacesOnRename bool
 	// TimePrecision is the precision of Info.ModTime from Stat: 1 s, 1 min; 0 unknown.
@@ -201,14 +212,17 @@ var modeNames = [...]string{"auto", "passive", "active", "passive-only", "active
 
 func (m Mode) String() string { return modeNames[m] }
 
-// ParseMode reads the value of --mode.
-func ParseMode(s string) (Mode, bool) {
-	for i, name := range modeNames {
-		if s == name {
-			return Mode(i), true
-		}
+// MarshalText and UnmarshalText use the names of --mode.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads a name; the error lists what it can be.
+func (m *Mode) UnmarshalText(text []byte) error {
+	i := slices.Index(modeNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("must be one of %s", strings.Join(modeNames[:], ", "))
 	}
-	return ModeAuto, false
+	*m = Mode(i)
+	return nil
 }
 
 // Fact is one thing learned about a host.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/xfer-cli/xfer/auth"
+	"github.com/xfer-cli/xfer/policy"
 )
 
 // The schemes. ftpes is FTP with explicit TLS (AUTH TLS, RFC 4217), ftps the
@@ -109,7 +110,8 @@ func (l *Location) setHost(authority string) error {
 		if end < 0 {
 			return errors.New("host: missing ]")
 		}
-		host, port = authority[1:end], strings.TrimPrefix(authority[end+1:], ":")
+		// A zone is written %25eth0 (RFC 6874).
+		host, port = strings.Replace(authority[1:end], "%25", "%", 1), strings.TrimPrefix(authority[end+1:], ":")
 		if _, err := netip.ParseAddr(host); err != nil || !strings.Contains(host, ":") {
 			return fmt.Errorf("host: %q is no IPv6 address", host)
 		}
@@ -122,7 +124,7 @@ func (l *Location) setHost(authority string) error {
 	if host == "" {
 		return errors.New("host: missing")
 	}
-	if strings.ContainsAny(host, " \t\r\n\x00/\\?#%") && !strings.Contains(host, ":") {
+	if !strings.Contains(host, ":") && strings.ContainsAny(host, " \t\r\n\x00/\\?#%[]@") {
 		return fmt.Errorf("host: %q is no host name", host)
 	}
 	if port != "" {
@@ -204,7 +206,7 @@ func (l Location) String() string {
 		b.WriteString(url.PathEscape(l.User) + "@")
 	}
 	if strings.Contains(l.Host, ":") {
-		b.WriteString("[" + l.Host + "]")
+		b.WriteString("[" + strings.Replace(l.Host, "%", "%25", 1) + "]")
 	} else {
 		b.WriteString(l.Host)
 	}
@@ -226,6 +228,14 @@ func (l Location) String() string {
 	}
 	b.WriteString(strings.ReplaceAll(p, "%", "%25"))
 	return b.String()
+}
+
+// Protocol is the layer that speaks for this server.
+func (l Location) Protocol() policy.Protocol {
+	if l.Scheme == SchemeSFTP {
+		return policy.SFTP
+	}
+	return policy.FTP
 }
 
 // WithPath is the same server with another path.

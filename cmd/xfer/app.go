@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+)
+
+// system is the world as the program sees it; tests hand in another.
+type system struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	env            func(string) string
+	// inTerminal and errTerminal: a person sits at stdin, reads stderr.
+	inTerminal, errTerminal bool
+}
+
+func osSystem() system {
+	return system{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv,
+		inTerminal:  term.IsTerminal(int(os.Stdin.Fd())),
+		errTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+	}
+}
+
+// flags are the global ones that are no Options.
+type flags struct {
+	config, passwordFile string
+	options              Options
+	deadline             *Duration
+	retries              *int
+	verbose              int
+	quiet, json          bool
+	noProgress           bool
+	logFormat            string
+}
+
+// output is how things are told.
+type output struct {
+	json, quiet, logJSON bool
+	log                  *slog.Logger
+}
+
+// app is one run of the program.
+type app struct {
+	sys    system
+	flags  flags
+	config func() (*Config, error)
+	out    output
+	report *report
+	bars   *bars
+	links  map[string]*transfer.Link
+	warned map[string]bool
+	// observe, if set, is told of every remedy too.
+	observe func(policy.Event)
+}
+
+// run is the program. It returns the exit code.
+func run(ctx context.Context, sys system, args []string) int { return newApp(sys).run(ctx, args) }
+
+func newApp(sys system) *app {
+	a := &app{sys: sys, links: map[string]*transfer.Link{}, warned: map[string]bool{}}
+	a.config = sync.OnceValues(a.loadConfig)
+	a.start()
+	return a
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.rootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	a.close(ctx)
+	if _, told := errors.AsType[errFailed](err); err != nil && !told {
+		a.tell(err)
+	}
+	return exitCode(ctx, err)
+}
+
+// tell reports an error that no command has reported.
+func (a *app) tell(err error) {
+	switch kindOf(err) {
+	case policy.KindUsage:
+		_, _ = fmt.Fprintf(a.sys.stderr, "xfer: %v\nnext: xfer help\n", err)
+	case policy.KindConfig:
+		_, _ = fmt.Fprintf(a.sys.stderr, "xfer: %v\nnext: correct the file and check it with: xfer config check\n", err)
+	default:
+		name := "xfer"
+		if g, ok := errors.AsType[*policy.GaveUp](err); ok {
+			name = g.Op
+		}
+		a.report.failure(name, err)
+	}
+}
+
+// start prepares the output; it is called again when the flags are known.
+func (a *app) start() {
+	level := slog.LevelInfo
+	switch {
+	case a.flags.quiet:
+		level = slog.LevelError
+	case a.flags.verbose >= 2:
+		level = slog.LevelDebug
+	case a.sys.errTerminal && a.flags.verbose == 0:
+		level = slog.LevelWarn // the progress bar and stdout tell the rest
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	a.bars = newBars(a.sys.stderr, a.sys.errTerminal && !a.flags.noProgress && !a.flags.quiet)
+	var handler slog.Handler = slog.NewTextHandler(a.bars, opts)
+	if a.flags.logFormat == "json" {
+		handler = slog.NewJSONHandler(a.bars, opts)
+	}
+	a.out = output{json: a.flags.json, quiet: a.flags.quiet, logJSON: a.flags.logFormat == "json", log: slog.New(handler)}
+	sys := a.sys
+	sys.stdout, sys.stderr = a.bars.beside(a.sys.stdout), a.bars
+	a.report = newReport(sys, a.out)
+}
+
+func (a *app) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	for _, l := range a.links {
+		if err := l.Close(ctx); err != nil {
+			a.out.log.Warn("what was learned about the host could not be kept", "error", err)
+		}
+	}
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "xfer",
+		Short: "Transfer files over FTP, FTPS and SFTP, understanding the server's answer",
+		Long: `xfer transfers files over FTP, FTPS and SFTP and understands the server's answer:
+4xx is retried with growing delays, 425 switches between passive and active mode,
+5xx fails at once, and SFTP's "Failure" is looked into until it has a cause.
+
+A server is a URL (ftp://, ftpes://, ftps://, sftp://) or SITE:PATH for a [site.SITE]
+of the configuration. Paths:
+  ftp://host/a      a, from the login directory    ftp://host//a     /a
+  sftp://host/a     /a                             sftp://host/~/a   a, from the login directory
+  site:a            a, below the site's path       site:/a           /a
+In a URL a literal % is written %25; * ? [ ] need no encoding.`,
+		SilenceUsage: true, SilenceErrors: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				return usagef("unknown command %q; did you mean %s?", args[0], near[0])
+			}
+			return usagef("unknown command %q", args[0])
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.start()
+			return nil
+		},
+	}
+	root.SetIn(a.sys.stdin)
+	root.SetOut(a.sys.stdout)
+	root.SetErr(a.sys.stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	a.globalFlags(root)
+	root.AddCommand(
+		a.putCommand(), a.getCommand(), a.lsCommand(), a.statCommand(), a.mkdirCommand(), a.rmCommand(),
+		a.mvCommand(), a.catCommand(), a.explainCommand(), a.demoCommand(), a.labCommand(), a.configCommand(),
+		a.versionCommand(), exitCodesTopic(),
+	)
+	return root
+}
+
+// globalFlags binds the flags that every command knows.
+func (a *app) globalFlags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.SortFlags = false
+	o := &a.flags.options
+	f.StringVar(&a.flags.config, "config", "", "configuration `FILE` (default ~/.config/xfer/config.toml)")
+	optional(f, &o.Timeout, "timeout", "`TIME` that one phase may take: connect, reply, silence in the data (default 30s)")
+	optional(f, &a.flags.deadline, "deadline", "`TIME` after which the whole command gives up (default none)")
+	f.Func("retries", "`N` tries without progress before giving up, on top of the first (default 7)", func(s string) error {
+		n, err := parseCount(s)
+		a.flags.retries = &n
+		return err
+	})
+	optional(f, &o.Mode, "mode", "FTP data `MODE` to try first: auto, passive, active; passive-only and active-only forbid the switch")
+	optional(f, &o.CAFile, "ca-file", "PEM `FILE` of certificate authorities to trust instead of the system's")
+	optional(f, &o.KnownHosts, "known-hosts", "`FILE` of SSH host keys (default ~/.ssh/known_hosts)")
+	f.BoolFunc("accept-new", "accept and remember the SSH key of a host that is not known yet", func(string) error {
+		o.HostKeys = new(HostKeysAcceptNew)
+		return nil
+	})
+	f.Func("key", "SSH private key `FILE` (repeatable)", func(s string) error {
+		if o.Keys == nil {
+			o.Keys = &[]string{}
+		}
+		*o.Keys = append(*o.Keys, s)
+		return nil
+	})
+	f.StringVar(&a.flags.passwordFile, "password-file", "", "`FILE` with the password on its first line")
+	f.CountVarP(&a.flags.verbose, "verbose", "v", "tell more; twice: the conversation with the server")
+	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "tell only failures")
+	f.BoolVar(&a.flags.json, "json", false, "one JSON object per result on stdout")
+	f.BoolVar(&a.flags.noProgress, "no-progress", false, "no progress bar")
+	f.Func("log-format", "log lines on stderr as `text` or json (default text)", func(s string) error {
+		if s != "text" && s != "json" {
+			return errors.New("must be text or json")
+		}
+		a.flags.logFormat = s
+		return nil
+	})
+}
+
+// engine is the policy engine with the limits of configuration and flags.
+func (a *app) engine() (*policy.Engine, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	limits, _ := cfg.Policy.limits() // the configuration was checked when it was read
+	if a.flags.retries != nil {
+		limits.Tries = *a.flags.retries + 1
+		limits.Few = min(limits.Few, limits.Tries)
+	}
+	return &policy.Engine{Limits: limits, Observe: a.logEvent}, nil
+}
+
+// withDeadline limits the whole command.
+func (a *app) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	d := a.flags.deadline
+	if cfg, err := a.config(); d == nil && err == nil {
+		d = cfg.Policy.Deadline
+	}
+	if d == nil || *d == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Duration(*d))
+}
+
+// logEvent logs what the engine does about a fault.
+func (a *app) logEvent(ev policy.Event) {
+	if a.observe != nil {
+		a.observe(ev)
+	}
+	if a.bars.active() {
+		return // the bar shows it
+	}
+	attrs := []any{
+		"job", ev.Op, "host", ev.Fault.Host, "op", ev.Fault.Op, "phase", ev.Fault.Phase.String(), "code", ev.Fault.Code,
+		"text", ev.Fault.Said(), "rule", ev.Verdict.Rule, "remedy", ev.Remedy.String(), "try", ev.Try, "of", ev.Tries, "wait", ev.Delay.Round(time.Millisecond).String(),
+	}
+	if !ev.Deadline.IsZero() {
+		attrs = append(attrs, "gives_up", ev.Deadline.Format(time.TimeOnly))
+	}
+	a.out.log.Warn("remedy", attrs...)
+}
+
+func (a *app) home() string {
+	if h := a.sys.env("HOME"); h != "" {
+		return h
+	}
+	h, _ := os.UserHomeDir() // "" makes paths relative, and the error then names the path
+	return h
+}

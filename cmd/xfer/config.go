@@ -1,0 +1,397 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/ftp"
+)
+
+// Config is the configuration file; config.example.toml shows every key.
+type Config struct {
+	Defaults Options         `toml:"defaults"`
+	Policy   PolicyConfig    `toml:"policy"`
+	Sites    map[string]Site `toml:"site"`
+}
+
+// Options can be set for everything ([defaults]), for one site and by flags. A
+// nil field was not set there.
+type Options struct {
+	Timeout    *Duration          `toml:"timeout"`
+	Mode       *transfer.Mode     `toml:"mode"`
+	OnExists   *transfer.OnExists `toml:"on_exists"`
+	Resume     *bool              `toml:"resume"`
+	Times      *bool              `toml:"times"`
+	InPlace    *bool              `toml:"in_place"`
+	Parents    *bool              `toml:"parents"`
+	CAFile     *string            `toml:"ca_file"`
+	KnownHosts *string            `toml:"known_hosts"`
+	HostKeys   *HostKeys          `toml:"host_keys"`
+	Keys       *[]string          `toml:"keys"`
+	Agent      *bool              `toml:"agent"`
+}
+
+// builtin are the options when nobody says anything.
+func builtin() Options {
+	return Options{
+		Timeout: new(Duration(transfer.DefaultTimeout)), Mode: new(transfer.ModeAuto), OnExists: new(transfer.Replace),
+		Resume: new(true), Times: new(true), InPlace: new(false), Parents: new(false),
+		CAFile: new(""), KnownHosts: new("~/.ssh/known_hosts"), HostKeys: new(HostKeysStrict),
+		Keys: new([]string(nil)), Agent: new(true),
+	}
+}
+
+// over gives o with every option that is set in top replaced.
+func (o Options) over(tops ...Options) Options {
+	dst := reflect.ValueOf(&o).Elem()
+	for _, top := range tops {
+		src := reflect.ValueOf(top)
+		for i := range src.NumField() {
+			if !src.Field(i).IsNil() {
+				dst.Field(i).Set(src.Field(i))
+			}
+		}
+	}
+	return o
+}
+
+// Site is a server with a name.
+type Site struct {
+	Options
+	Protocol string `toml:"protocol"`
+	Host     string `toml:"host"`
+	Port     int    `toml:"port"`
+	User     string `toml:"user"`
+	// Path is where relative paths of this site begin.
+	Path string `toml:"path"`
+
+	PasswordEnv     string   `toml:"password_env"`
+	PasswordFile    string   `toml:"password_file"`
+	PasswordCommand []string `toml:"password_command"`
+	Keyring         bool     `toml:"keyring"`
+	Netrc           *bool    `toml:"netrc"`
+	AccountEnv      string   `toml:"account_env"`
+	PassphraseEnv   string   `toml:"passphrase_env"`
+
+	ActiveAddress string `toml:"active_address"`
+	ActivePorts   string `toml:"active_ports"`
+}
+
+// PolicyConfig are the numbers of the policy and what to do differently.
+type PolicyConfig struct {
+	Tries    *int                    `toml:"tries"`
+	Few      *int                    `toml:"few"`
+	Base     *Duration               `toml:"base"`
+	Cap      *Duration               `toml:"cap"`
+	Factor   *float64                `toml:"factor"`
+	Jitter   *float64                `toml:"jitter"`
+	Slow     *int                    `toml:"slow"`
+	Deadline *Duration               `toml:"deadline"`
+	Codes    map[string]CodeOverride `toml:"codes"`
+}
+
+// CodeOverride changes what is done about one code or rule.
+type CodeOverride struct {
+	Remedy string   `toml:"remedy"`
+	Tries  int      `toml:"tries"`
+	Delay  Duration `toml:"delay"`
+}
+
+// limits gives the policy's numbers with the defaults filled in.
+func (p PolicyConfig) limits() (policy.Limits, []error) {
+	l := policy.DefaultLimits()
+	var errs []error
+	set := func(dst *int, src *int, name string) {
+		if src != nil {
+			*dst = *src
+			if *src < 1 {
+				errs = append(errs, fmt.Errorf("policy.%s: must be at least 1", name))
+			}
+		}
+	}
+	set(&l.Tries, p.Tries, "tries")
+	set(&l.Few, p.Few, "few")
+	set(&l.Slow, p.Slow, "slow")
+	if p.Base != nil {
+		l.Base = time.Duration(*p.Base)
+	}
+	if p.Cap != nil {
+		l.Cap = time.Duration(*p.Cap)
+	}
+	if p.Factor != nil {
+		if l.Factor = *p.Factor; l.Factor < 1 {
+			errs = append(errs, errors.New("policy.factor: must be at least 1"))
+		}
+	}
+	if p.Jitter != nil {
+		if l.Jitter = *p.Jitter; l.Jitter < 0 || l.Jitter > 1 {
+			errs = append(errs, errors.New("policy.jitter: must be from 0 to 1"))
+		}
+	}
+	for key, c := range p.Codes {
+		o, err := c.override(key)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("policy.codes: %w", err))
+			continue
+		}
+		if l.Overrides == nil {
+			l.Overrides = map[string]policy.Override{}
+		}
+		l.Overrides[key] = o
+	}
+	return l, errs
+}
+
+func (c CodeOverride) override(key string) (policy.Override, error) {
+	o := policy.Override{Tries: c.Tries, Delay: time.Duration(c.Delay)}
+	if c.Remedy != "" {
+		if err := o.Remedy.UnmarshalText([]byte(c.Remedy)); err != nil {
+			return o, fmt.Errorf("%s: remedy %w", key, err)
+		}
+		o.Set = true
+	}
+	return o, policy.CheckOverride(key, o)
+}
+
+// Duration is written "90s", "5m", "1h30m", or as a number of seconds.
+type Duration time.Duration
+
+// UnmarshalText reads it. The error does not repeat the text: it may have been
+// meant for another key.
+func (d *Duration) UnmarshalText(text []byte) error {
+	if n, err := strconv.ParseFloat(string(text), 64); err == nil && n >= 0 && n < 1e9 {
+		*d = Duration(n * float64(time.Second))
+		return nil
+	}
+	v, err := time.ParseDuration(string(text))
+	if err != nil || v < 0 {
+		return errors.New(`must be a duration such as "30s", "5m" or "1h30m"`)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// HostKeys says what to do about the key of a host that is not known.
+type HostKeys string
+
+// The policies. A key that changed is refused under all of them.
+const (
+	HostKeysStrict    HostKeys = "strict"     // ask on a terminal, else refuse
+	HostKeysAcceptNew HostKeys = "accept-new" // accept and remember
+)
+
+// UnmarshalText reads one of the names.
+func (h *HostKeys) UnmarshalText(text []byte) error {
+	switch v := HostKeys(text); v {
+	case HostKeysStrict, HostKeysAcceptNew:
+		*h = v
+		return nil
+	}
+	return errors.New("must be strict or accept-new")
+}
+
+// configPath is the file that --config, XDG_CONFIG_HOME or the home directory say.
+func (a *app) configPath() (path string, explicit bool) {
+	if a.flags.config != "" {
+		return a.flags.config, true
+	}
+	dir := a.sys.env("XDG_CONFIG_HOME")
+	if dir == "" {
+		dir = filepath.Join(a.home(), ".config")
+	}
+	return filepath.Join(dir, "xfer", "config.toml"), false
+}
+
+// loadConfig reads the file. A missing one is empty, unless it was asked for.
+func (a *app) loadConfig() (*Config, error) {
+	path, explicit := a.configPath()
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && !explicit {
+		return &Config{}, nil
+	}
+	if err != nil {
+		return nil, configError{err}
+	}
+	cfg, problems := parseConfig(data)
+	if len(problems) > 0 {
+		for i, p := range problems {
+			problems[i] = path + ":" + p
+		}
+		return nil, configError{errors.New(strings.Join(problems, "\n      "))}
+	}
+	return cfg, nil
+}
+
+// parseConfig decodes strictly and names all problems at once, each as
+// "LINE: what" or " what". It never quotes the file: a line may be a password.
+func parseConfig(data []byte) (*Config, []string) {
+	var cfg Config
+	var problems []string
+	dec := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
+	err := dec.Decode(&cfg)
+	if missing, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+		for i := range missing.Errors {
+			line, _ := missing.Errors[i].Position()
+			problems = append(problems, fmt.Sprintf("%d: %s", line, unknownKey(missing.Errors[i].Key())))
+		}
+	} else if bad, ok := errors.AsType[*toml.DecodeError](err); ok {
+		line, _ := bad.Position()
+		what := strings.TrimPrefix(bad.Error(), "toml: ")
+		if len(bad.Key()) > 0 {
+			what = strings.Join(bad.Key(), ".") + ": " + what
+		}
+		return nil, []string{fmt.Sprintf("%d: %s", line, what)}
+	} else if err != nil {
+		return nil, []string{" " + err.Error()}
+	}
+	for _, err := range cfg.check() {
+		problems = append(problems, " "+err.Error())
+	}
+	return &cfg, problems
+}
+
+// check finds what decodes but makes no sense.
+func (c *Config) check() []error {
+	_, errs := c.Policy.limits()
+	for name, site := range c.Sites {
+		for _, err := range site.check() {
+			errs = append(errs, fmt.Errorf("site.%s: %w", name, err))
+		}
+		if _, _, ok := transfer.SplitSite(name + ":"); !ok {
+			errs = append(errs, fmt.Errorf("site.%s: a site's name has at least two characters and none of / \\ . ~ : and space", name))
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errs
+}
+
+func (s Site) check() (errs []error) {
+	if transfer.DefaultPort(s.Protocol) == 0 {
+		errs = append(errs, errors.New("protocol: must be one of ftp, ftpes, ftps, sftp"))
+	}
+	if s.Host == "" {
+		errs = append(errs, errors.New("host: missing"))
+	}
+	if s.Port < 0 || s.Port > 65535 {
+		errs = append(errs, errors.New("port: must be from 1 to 65535"))
+	}
+	for key, v := range map[string]string{"host": s.Host, "user": s.User, "path": s.Path} {
+		if strings.ContainsAny(v, "\r\n\x00") {
+			errs = append(errs, fmt.Errorf("%s: contains a control character", key))
+		}
+	}
+	if _, err := parsePorts(s.ActivePorts); err != nil {
+		errs = append(errs, fmt.Errorf("active_ports: %w", err))
+	}
+	return errs
+}
+
+// parsePorts reads "50000-50100"; "" is any.
+func parsePorts(s string) (ftp.PortRange, error) {
+	if s == "" {
+		return ftp.PortRange{}, nil
+	}
+	a, b, _ := strings.Cut(s, "-")
+	first, err1 := strconv.ParseUint(a, 10, 16)
+	last, err2 := strconv.ParseUint(b, 10, 16)
+	if err1 != nil || err2 != nil || first < 1 || first > last {
+		return ftp.PortRange{}, errors.New(`must be a range such as "50000-50100"`)
+	}
+	return ftp.PortRange{First: uint16(first), Last: uint16(last)}, nil
+}
+
+// unknownKey says what is wrong with a key that the configuration does not have.
+func unknownKey(key toml.Key) string {
+	name := strings.Join(key, ".")
+	last := key[len(key)-1]
+	if slices.Contains([]string{"password", "passphrase", "account", "secret"}, last) {
+		return fmt.Sprintf("%s: a secret does not belong in this file; use %s_env, password_file, password_command or keyring", name, last)
+	}
+	msg := fmt.Sprintf("unknown key %s", name)
+	if best := closest(last, keysAt(reflect.TypeFor[Config](), key[:len(key)-1])); best != "" {
+		msg += fmt.Sprintf("; did you mean %s?", best)
+	}
+	return msg
+}
+
+// keysAt lists the keys that the table at path can have.
+func keysAt(t reflect.Type, path toml.Key) []string {
+	for _, part := range path {
+		switch {
+		case t.Kind() == reflect.Map:
+			t = t.Elem()
+		default:
+			f, ok := fieldOf(t, part)
+			if !ok {
+				return nil
+			}
+			t = f.Type
+		}
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var keys []string
+	for _, f := range reflect.VisibleFields(t) {
+		if tag := f.Tag.Get("toml"); tag != "" {
+			keys = append(keys, tag)
+		}
+	}
+	return keys
+}
+
+func fieldOf(t reflect.Type, tag string) (reflect.StructField, bool) {
+	if t.Kind() == reflect.Struct {
+		for _, f := range reflect.VisibleFields(t) {
+			if f.Tag.Get("toml") == tag {
+				return f, true
+			}
+		}
+	}
+	return reflect.StructField{}, false
+}
+
+// closest is the candidate with the smallest edit distance, "" if none is near.
+func closest(s string, candidates []string) string {
+	best, distance := "", 3
+	for _, c := range candidates {
+		if d := editDistance(s, c); d < distance {
+			best, distance = c, d
+		}
+	}
+	return best
+}
+
+// editDistance is Levenshtein's.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+)
+
+// TestExampleConfig: the example decodes strictly, shows every key, and shows
+// the defaults that the program really has.
+func TestExampleConfig(t *testing.T) {
+	data, err := os.ReadFile("../../config.example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, problems := parseConfig(data)
+	if len(problems) > 0 {
+		t.Fatalf("problems: %q", problems)
+	}
+	for _, typ := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Site](), reflect.TypeFor[PolicyConfig](), reflect.TypeFor[CodeOverride]()} {
+		for _, f := range reflect.VisibleFields(typ) {
+			if key := f.Tag.Get("toml"); key != "" && !regexp.MustCompile(`(?m)(^|\[|\{ |, |\.)`+key+`( =|\]|\.)`).Match(data) {
+				t.Errorf("%s: key %q is not shown", typ.Name(), key)
+			}
+		}
+	}
+	if got, want := builtin().over(cfg.Defaults), builtin(); !sameOptions(got, want) {
+		t.Errorf("[defaults] shows other values than the program has")
+	}
+	limits, errs := cfg.Policy.limits()
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	override := limits.Overrides["452"]
+	if override != (policy.Override{Remedy: policy.Retry, Set: true, Tries: 3, Delay: 5 * time.Minute}) {
+		t.Errorf("override %+v", override)
+	}
+	limits.Overrides = nil
+	if !reflect.DeepEqual(limits, policy.DefaultLimits()) {
+		t.Errorf("[policy] shows %+v, the program has %+v", limits, policy.DefaultLimits())
+	}
+}
+
+// sameOptions compares what the pointers point to; an empty list is as good as none.
+func sameOptions(a, b Options) bool {
+	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
+	for i := range va.NumField() {
+		x, y := va.Field(i).Elem(), vb.Field(i).Elem()
+		if x.Kind() == reflect.Slice && x.Len() == 0 && y.Len() == 0 {
+			continue
+		}
+		if !reflect.DeepEqual(x.Interface(), y.Interface()) {
+			return false
+		}
+	}
+	return true
+}
+
+func TestEmptyConfig(t *testing.T) {
+	if _, problems := parseConfig(nil); len(problems) > 0 {
+		t.Errorf("%q", problems)
+	}
+}
+
+// TestConfigProblems: every problem is named, with its line, all at once, and no
+// text of the file is repeated.
+func TestConfigProblems(t *testing.T) {
+	tests := []struct {
+		name, toml string
+		want       []string
+	}{
+		{"unknown keys", "[defaults]\ntimout = \"hunter2\"\n\n[site.acme]\nprotocol = \"sftp\"\nhost = \"h\"\npasword_env = \"X\"\nzzz = 1\n",
+			[]string{"2: unknown key defaults.timout; did you mean timeout?", "7: unknown key site.acme.pasword_env; did you mean password_env?", "8: unknown key site.acme.zzz"}},
+		{"unknown table", "[polcy]\ntries = 3\n", []string{"1: unknown key polcy; did you mean policy?"}},
+		{"secret in the file", "[site.acme]\nprotocol = \"ftp\"\nhost = \"h\"\npassword = \"hunter2\"\n",
+			[]string{"4: site.acme.password: a secret does not belong in this file; use password_env, password_file, password_command or keyring"}},
+		{"syntax", "[site.acme]\npassword = \"hunter2\nhost = \"h\"\n", []string{"2: "}},
+		{"type", "[site.acme]\nprotocol = \"ftp\"\nhost = \"h\"\nport = \"hunter2\"\n", []string{"4: site.acme.port: "}},
+		{"duration", "[defaults]\ntimeout = \"hunter2\"\n", []string{`2: defaults.timeout: must be a duration such as "30s", "5m" or "1h30m"`}},
+		{"mode", "[defaults]\nmode = \"hunter2\"\n", []string{"2: defaults.mode: must be one of auto, passive, active, passive-only, active-only"}},
+		{"values", "[site.acme]\nport = 99999\nactive_ports = \"5-1\"\n[policy]\ntries = 0\njitter = 2.0\n",
+			[]string{" policy.jitter: must be from 0 to 1", " policy.tries: must be at least 1", " site.acme: active_ports: must be a range",
+				" site.acme: host: missing", " site.acme: port: must be from 1", " site.acme: protocol: must be one of"}},
+		{"overrides", "[policy.codes]\n\"530\" = { remedy = \"retry\" }\n\"999\" = { remedy = \"fail\" }\n\"452\" = { remedy = \"dance\" }\n",
+			[]string{" policy.codes: 452: remedy must be one of", " policy.codes: 530: ", " policy.codes: no such code or rule: \"999\""}},
+		{"site name", "[site.a]\nprotocol = \"ftp\"\nhost = \"h\"\n", []string{" site.a: a site's name has at least two characters"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, problems := parseConfig([]byte(tt.toml))
+			all := strings.Join(problems, "\n")
+			if strings.Contains(all, "hunter2") {
+				t.Errorf("a value of the file is repeated:\n%s", all)
+			}
+			if len(problems) != len(tt.want) {
+				t.Fatalf("%d problems, want %d:\n%s", len(problems), len(tt.want), all)
+			}
+			for i, want := range tt.want {
+				if !strings.HasPrefix(problems[i], want) {
+					t.Errorf("problem %q, want %q", problems[i], want)
+				}
+			}
+		})
+	}
+}
+
+// TestOptionsLayers: flags come before the site, the site before the defaults.
+func TestOptionsLayers(t *testing.T) {
+	got := builtin().over(
+		Options{Mode: new(transfer.ModeActive), OnExists: new(transfer.Skip), Resume: new(false)},
+		Options{Mode: new(transfer.ModePassive), OnExists: new(transfer.Newer)},
+		Options{Mode: new(transfer.ModePassiveOnly)},
+	)
+	if *got.Mode != transfer.ModePassiveOnly || *got.OnExists != transfer.Newer || *got.Resume || !*got.Times {
+		t.Errorf("%v %v %v %v", *got.Mode, *got.OnExists, *got.Resume, *got.Times)
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for text, want := range map[string]time.Duration{"30s": 30 * time.Second, "1h30m": 90 * time.Minute, "45": 45 * time.Second, "0.5": 500 * time.Millisecond, "0": 0} {
+		var d Duration
+		if err := d.UnmarshalText([]byte(text)); err != nil || time.Duration(d) != want {
+			t.Errorf("%s: %v %v", text, time.Duration(d), err)
+		}
+	}
+	for _, text := range []string{"", "-1", "-5s", "soon", "1e30"} {
+		if err := new(Duration).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q was accepted", text)
+		}
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add([]byte("[site.acme]\nhost = \"h\"\n[policy.codes]\n\"452\" = { remedy = \"fail\" }"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		parseConfig(data) // must not panic
+	})
+}

@@ -1,0 +1,4 @@
+package main
+
+// ttyName is the terminal of the process, whatever its stdin is.
+const ttyName = "CONIN$"

@@ -1,0 +1,5 @@
+package ftp_test
+
+import "flag"
+
+var showWire = flag.Bool("wire", false, "log the control connection")

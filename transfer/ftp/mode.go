@@ -1,0 +1,367 @@
+package ftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+)
+
+// modes is how the data connections of a session are opened: what is wished,
+// what is possible, and what was learned.
+type modes struct {
+	// active is the mode of the next data connection.
+	active bool
+	// fixed: the person forbids the other mode.
+	fixed bool
+	// reachable: the server can open connections to us.
+	reachable bool
+	// failed is how the last data connection could not be opened, and switched
+	// why the mode is not the one that the session began with.
+	failed, switched string
+	// noEPSV and noEPRT say why only PASV or PORT are used, "" if they are not.
+	noEPSV, noEPRT string
+	// worked is the mode of a transfer that succeeded, zero before.
+	worked, epsv transfer.Fact
+}
+
+// ends are the two sides of the control connection. Behind a proxy (Options.DialContext)
+// the addresses are unknown and zero.
+type ends struct {
+	local, remote netip.Addr
+	// host is what data connections are dialled to: the address that the
+	// control connection has reached, or behind a proxy the name.
+	host string
+}
+
+// newModes decides in which mode a session begins: the one that the link asks
+// for, else the person's wish, else what is remembered, else passive, which
+// needs nothing of our network.
+func newModes(o *Options, e ends) *modes {
+	m := &modes{
+		fixed: o.Mode == transfer.ModePassiveOnly || o.Mode == transfer.ModeActiveOnly ||
+			o.Hints.Mode == transfer.ModePassiveOnly || o.Hints.Mode == transfer.ModeActiveOnly,
+		reachable: reachable(o, e.local, e.remote),
+	}
+	begin := o.Hints.Mode
+	if begin == transfer.ModeAuto {
+		begin = o.Mode
+	}
+	switch begin {
+	case transfer.ModeActive, transfer.ModeActiveOnly:
+		m.active = true
+	case transfer.ModeAuto:
+		m.active = remembered(o.Hints.Facts, factMode) == transfer.ModeActive.String() && m.reachable
+	}
+	if v := remembered(o.Hints.Facts, factEPSV); v != "" && v != epsvWorks {
+		m.noEPSV = "remembered: " + o.Hints.Facts[factEPSV].Reason
+		m.epsv = o.Hints.Facts[factEPSV]
+	}
+	return m
+}
+
+// remembered is the value of a fact that is still believed, "" if there is none.
+func remembered(facts transfer.Facts, name string) string {
+	f, ok := facts[name]
+	if !ok || time.Since(f.At) > transfer.FactLifetime {
+		return ""
+	}
+	return f.Value
+}
+
+// The facts about data connections, and the values of factEPSV.
+const (
+	factMode = "mode"
+	factEPSV = "epsv"
+
+	epsvWorks   = "works"
+	epsvRefused = "refused"
+	epsvDead    = "dead"
+)
+
+// reachable says whether the server can open a connection to us: an address
+// was configured for that, the person asked for active mode, or no NAT can be
+// between us because both are on the same machine or in private networks.
+func reachable(o *Options, local, remote netip.Addr) bool {
+	if !local.IsValid() {
+		return false
+	}
+	asked := o.Mode == transfer.ModeActive || o.Mode == transfer.ModeActiveOnly
+	inside := func(a netip.Addr) bool { return a.IsPrivate() || a.IsLinkLocalUnicast() }
+	return asked || o.ActiveAddress.IsValid() || local == remote ||
+		local.IsLoopback() && remote.IsLoopback() || inside(local) && inside(remote)
+}
+
+func (m *modes) name() transfer.Mode {
+	if m.active {
+		return transfer.ModeActive
+	}
+	return transfer.ModePassive
+}
+
+// canSwitch says whether the other mode is allowed and has a chance.
+func (m *modes) canSwitch() bool { return !m.fixed && (m.active || m.reachable) }
+
+// succeeded notes that a data connection did its work.
+func (m *modes) succeeded(d *dataConn) {
+	reason := "it worked"
+	if m.switched != "" {
+		reason = m.switched
+	}
+	m.worked = transfer.Fact{Value: m.name().String(), Reason: reason, At: time.Now()}
+	if d.extended {
+		m.epsv = transfer.Fact{Value: epsvWorks, Reason: "it worked", At: time.Now()}
+	}
+}
+
+// note keeps how a data connection could not be opened.
+func (m *modes) note(f *policy.Fault) {
+	if m != nil && (f.Cause == policy.CauseDataConnect || f.Code == 425 && f.Cause == "") {
+		m.failed = f.Said()
+	}
+}
+
+// prepare agrees with the server on a data connection (RFC 959 §3.2, RFC 2428)
+// and gives 227, or the code of the fault that it keeps.
+func (x *interposer) prepare() int {
+	if x.able.offers("PRET") {
+		// draft-dd-pret-00: distributed servers (DrFTPD) choose the machine that
+		// holds the file, and want to know it before PASV.
+		if _, err := x.exchange("PRET "+x.op+" "+x.arg, ""); err != nil {
+			return x.fail(x.lost(policy.Data, "PRET", x.path, err))
+		}
+	}
+	x.data = newDataConn(x)
+	f := x.preparePassive
+	if x.modes.active {
+		f = x.prepareActive
+	}
+	if fault := f(); fault != nil {
+		x.data.release()
+		return x.fail(fault)
+	}
+	return 227
+}
+
+func (x *interposer) preparePassive() *policy.Fault {
+	d := x.data
+	if x.modes.noEPSV == "" {
+		r, err := x.exchange("EPSV", "")
+		if err != nil {
+			return x.lost(policy.Data, "EPSV", x.path, err)
+		}
+		if port, ok := parseEPSV(r.text()); ok && r.code == 229 {
+			d.port, d.extended = port, true
+			return nil
+		}
+		if r.class() == 4 {
+			return x.said(policy.Data, x.op, x.path, r)
+		}
+		x.modes.withoutEPSV(epsvRefused, fmt.Sprintf("%d %s", r.code, policy.Sanitize(r.text())))
+	}
+	r, err := x.exchange("PASV", "")
+	if err != nil {
+		return x.lost(policy.Data, "PASV", x.path, err)
+	}
+	addr, ok := parsePASV(r.text())
+	switch {
+	case r.class() == 2 && ok:
+		// Only the port counts. The address may be one behind the server's NAT,
+		// and it must never send us to a third machine (RFC 2577 §2).
+		d.port, d.extended = int(addr.Port()), false
+		return nil
+	case r.class() == 2:
+		f := x.said(policy.Data, "PASV", x.path, r)
+		f.Cause = policy.CauseSyntax
+		return f
+	default:
+		return x.modeRefused("PASV", r)
+	}
+}
+
+// modeRefused: the server does not offer this mode at all; the other may work.
+func (x *interposer) modeRefused(verb string, r reply) *policy.Fault {
+	f := x.said(policy.Data, x.op, x.path, r)
+	if r.class() == 5 {
+		f.Cause = policy.CauseDataConnect
+		f.Text = verb + " refused: " + f.Text
+	}
+	return f
+}
+
+func (m *modes) withoutEPSV(value, reason string) {
+	m.noEPSV = reason
+	m.epsv = transfer.Fact{Value: value, Reason: "EPSV: " + reason, At: time.Now()}
+}
+
+// connect opens the passive data connection that prepare agreed on. It is the
+// library's dial function.
+func (x *interposer) connect() (net.Conn, error) {
+	d := x.data
+	if x.modes.active {
+		return d, nil // the server connects, once it has the command
+	}
+	limit := x.w.limit
+	if d.extended {
+		limit /= 2 // PASV gets the other half
+	}
+	conn, err := x.dialData(d.port, limit)
+	if err != nil && d.extended && x.ctx.Err() == nil && x.w.alive() {
+		// Firewalls that open the port of a 227 for us don't always read 229.
+		x.modes.withoutEPSV(epsvDead, "no connection to its port: "+plainText(err))
+		if f := x.preparePassive(); f != nil {
+			x.fail(f)
+			return nil, f
+		}
+		conn, err = x.dialData(d.port, x.w.limit-limit)
+	}
+	if err != nil {
+		f := x.lost(policy.Data, x.op, x.path, err)
+		if x.ctx.Err() == nil {
+			f.Cause = policy.CauseDataConnect
+			f.Text = fmt.Sprintf("passive, port %d: %s", d.port, f.Text)
+		}
+		d.release()
+		x.fail(f)
+		return nil, f
+	}
+	d.opened(conn)
+	return d, nil
+}
+
+func (x *interposer) dialData(port int, limit time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(x.ctx, limit)
+	defer cancel()
+	return x.o.dial(ctx, "tcp", net.JoinHostPort(x.ends.host, strconv.Itoa(port)))
+}
+
+func (x *interposer) prepareActive() *policy.Fault {
+	local := x.ends.local
+	door, err := openDoor(local, x.o.ActivePorts, x.ends.remote, x.o.Log)
+	if err != nil {
+		f := x.lost(policy.Data, x.op, x.path, err)
+		f.Cause, f.Text = policy.CauseDataConnect, "active: "+f.Text
+		return f
+	}
+	x.data.door = door
+	announced := local
+	if x.o.ActiveAddress.IsValid() {
+		announced = x.o.ActiveAddress
+	}
+	addr := netip.AddrPortFrom(announced, door.port)
+	v4 := announced.Is4()
+
+	if x.modes.noEPRT == "" || !v4 {
+		r, err := x.exchange("EPRT "+formatEPRT(addr), "")
+		switch {
+		case err != nil:
+			return x.lost(policy.Data, "EPRT", x.path, err)
+		case r.completed():
+			return nil
+		case r.class() == 4 || !v4:
+			return x.modeRefused("EPRT", r)
+		}
+		x.modes.noEPRT = fmt.Sprintf("%d %s", r.code, policy.Sanitize(r.text()))
+	}
+	r, err := x.exchange("PORT "+formatPORT(addr), "")
+	switch {
+	case err != nil:
+		return x.lost(policy.Data, "PORT", x.path, err)
+	case !r.completed():
+		return x.modeRefused("PORT", r)
+	}
+	return nil
+}
+
+// door is the listening socket of active mode. It is open before the server is
+// told of it: pyftpdlib connects at once.
+type door struct {
+	ln    net.Listener
+	port  uint16
+	conns chan net.Conn // one, then closed
+}
+
+func openDoor(local netip.Addr, ports PortRange, peer netip.Addr, log *slog.Logger) (*door, error) {
+	ln, err := listen(local, ports)
+	if err != nil {
+		return nil, err
+	}
+	addr, _ := ln.Addr().(*net.TCPAddr)
+	d := &door{ln: ln, port: addr.AddrPort().Port(), conns: make(chan net.Conn, 1)}
+	go d.serve(peer, log)
+	return d, nil
+}
+
+// listen takes a port of the range, beginning anywhere in it, so that sessions
+// that run side by side rarely meet.
+func listen(local netip.Addr, ports PortRange) (net.Listener, error) {
+	if !local.IsValid() {
+		return nil, errProxied
+	}
+	if ports == (PortRange{}) {
+		return net.Listen("tcp", netip.AddrPortFrom(local, 0).String())
+	}
+	var errs []error
+	n := int(ports.Last) - int(ports.First) + 1
+	first := rand.IntN(max(1, n))
+	for i := range n {
+		port := ports.First + uint16((first+i)%n)
+		ln, err := net.Listen("tcp", netip.AddrPortFrom(local, port).String())
+		if err == nil {
+			return ln, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+var errProxied = errors.New("not possible through a proxy")
+
+// serve lets in the first connection that comes from peer. Whoever else found
+// the port is sent away while the transfer goes on.
+func (d *door) serve(peer netip.Addr, log *slog.Logger) {
+	defer close(d.conns)
+	defer d.ln.Close()
+	for {
+		conn, err := d.ln.Accept()
+		if err != nil {
+			return
+		}
+		if from := addrOf(conn.RemoteAddr()); from.WithZone("") != peer.WithZone("") {
+			log.Warn("ftp_data_intruder", "from", from.String(), "expected", peer.String())
+			_ = conn.Close()
+			continue
+		}
+		d.conns <- conn
+		return
+	}
+}
+
+// close ends the listening, and a connection that nobody took.
+func (d *door) close() {
+	_ = d.ln.Close()
+	for conn := range d.conns {
+		_ = conn.Close()
+	}
+}
+
+// knocked says whether the server has connected.
+func (d *door) knocked() bool { return len(d.conns) > 0 }
+
+// addrOf is the IP address of a TCP address, IPv4 in its own form, invalid for
+// anything else.
+func addrOf(a net.Addr) netip.Addr {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return tcp.AddrPort().Addr().Unmap()
+}

@@ -1,0 +1,81 @@
+package ftp_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/xfer-cli/xfer/auth"
+	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/ftp"
+	"github.com/xfer-cli/xfer/transfer/transfertest"
+)
+
+// servers are the real ones, each with the kinds of TLS that it has.
+var servers = []struct {
+	name  string
+	start func(testing.TB, transfertest.FTPOptions) *transfertest.Server
+	kinds []transfertest.TLS
+	// config is added to the server's own.
+	config []string
+}{
+	{"vsftpd", transfertest.VSFTPD, allKinds, nil},
+	{"proftpd", transfertest.ProFTPD, allKinds, nil},
+	// The suite lists more than pure-ftpd's default of 10,000 entries.
+	{"pure-ftpd", transfertest.PureFTPd, allKinds[:2], []string{"--limitrecursion", "20000:5"}},
+	{"pyftpdlib", transfertest.PyFTPDLib, allKinds, nil},
+}
+
+var allKinds = []transfertest.TLS{transfertest.PlainText, transfertest.ExplicitTLS, transfertest.ImplicitTLS}
+
+// TestRealServers runs the conformance suite on each server, with each kind of
+// TLS, in both modes.
+func TestRealServers(t *testing.T) {
+	for _, server := range servers {
+		for _, kind := range server.kinds {
+			for _, mode := range []transfer.Mode{transfer.ModePassive, transfer.ModeActive} {
+				t.Run(server.name+"/"+kind.String()+"/"+mode.String(), func(t *testing.T) {
+					srv := server.start(t, transfertest.FTPOptions{TLS: kind, Config: server.config})
+					srv.Can.Chmod, srv.Can.Realpath = true, true
+					o := optionsFor(t, srv)
+					o.Mode = mode
+					transfertest.Run(t, srv.Fixture(func(ctx context.Context) (transfer.Session, error) {
+						return ftp.Dial(ctx, o)
+					}))
+				})
+			}
+		}
+	}
+}
+
+// optionsFor logs in to a server of package transfertest.
+func optionsFor(t *testing.T, srv *transfertest.Server) ftp.Options {
+	t.Helper()
+	o := ftp.Options{
+		Address: srv.Address(), User: srv.User,
+		Password: func(context.Context) (auth.Secret, error) { return auth.NewSecret(srv.Password), nil },
+		Log:      testLog(t),
+	}
+	switch srv.Scheme {
+	case transfer.SchemeFTPES:
+		o.Security = ftp.Explicit
+	case transfer.SchemeFTPS:
+		o.Security = ftp.Implicit
+	}
+	if srv.CAFile != "" {
+		c, err := auth.TLS{CAFile: srv.CAFile}.Config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.TLS = c
+	}
+	return o
+}
+
+// testLog shows the wire with -v -args -wire.
+func testLog(t *testing.T) *slog.Logger {
+	if !*showWire {
+		return nil
+	}
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}

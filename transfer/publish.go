@@ -1,0 +1,217 @@
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/xfer-cli/xfer/policy"
+)
+
+// nameMax is the longest name in bytes that common file systems hold.
+const nameMax = 255
+
+// tempName is the name under which a file grows: hidden, ending in .part so that
+// no pickup pattern takes it, and the same for the same source, so that a later
+// run finds it. It stays in the target's directory: a rename across file systems
+// would copy, or fail.
+func tempName(final, identity string) string {
+	dir, name := Split(final)
+	sum := sha256.Sum256([]byte(identity + "\x00" + final))
+	suffix := ".xfer-" + hex.EncodeToString(sum[:6]) + ".part"
+	if room := nameMax - len(suffix) - 1; len(name) > room {
+		name = strings.ToValidUTF8(name[:room], "")
+	}
+	return Join(dir, "."+name+suffix)
+}
+
+// IsTemp says whether name is one that tempName makes: listings leave it out.
+func IsTemp(name string) bool {
+	rest, ok := strings.CutSuffix(name, ".part")
+	if !ok || !strings.HasPrefix(name, ".") {
+		return false
+	}
+	i := strings.LastIndex(rest, ".xfer-")
+	return i > 0 && len(rest)-i == len(".xfer-")+12
+}
+
+// checkTarget looks at an existing target where the person's wish depends on it.
+// proceed is false when there is nothing to do.
+func (r *run) checkTarget(ctx context.Context, modTime time.Time) (proceed bool, err error) {
+	if r.job.OnExists == Replace {
+		return true, nil
+	}
+	info, err := r.statTarget(ctx, r.job.Remote)
+	if err != nil || info == nil {
+		return err == nil, err
+	}
+	switch r.job.OnExists {
+	case Fail:
+		return false, r.fault(policy.CauseRemoteExists, r.job.Remote)
+	case Newer:
+		if !info.ModTime.IsZero() && !modTime.Truncate(max(info.Precision, time.Second)).After(info.ModTime) {
+			r.result.Skipped = "the target is as new as the source"
+			return false, nil
+		}
+	case Skip:
+		r.result.Skipped = "the target exists"
+		return false, nil
+	case KeepBoth:
+		r.result.Remote, err = r.freeName(ctx)
+		return err == nil, err
+	}
+	return true, nil
+}
+
+// statTarget is stat for a file that may be missing: nil then.
+func (r *run) statTarget(ctx context.Context, path string) (info *Info, err error) {
+	err = r.engine.Do(ctx, r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) error {
+		info, err = statOrMissing(ctx, s, path)
+		return err
+	}))
+	return info, err
+}
+
+// freeName finds "name.1.ext", "name.2.ext" … beside an existing target.
+func (r *run) freeName(ctx context.Context) (string, error) {
+	for n := 1; n < 1000; n++ {
+		candidate := numbered(r.job.Remote, n)
+		info, err := r.statTarget(ctx, candidate)
+		if err != nil {
+			return "", err
+		}
+		if info == nil {
+			return candidate, nil
+		}
+	}
+	return "", r.fault(policy.CauseRemoteExists, r.job.Remote)
+}
+
+// numbered puts n before the extension: report.csv → report.1.csv.
+func numbered(p string, n int) string {
+	ext := path.Ext(p)
+	stem := strings.TrimSuffix(p, ext)
+	if stem == "" || strings.HasSuffix(stem, "/") { // .profile has no extension
+		stem, ext = p, ""
+	}
+	return fmt.Sprintf("%s.%d%s", stem, n, ext)
+}
+
+// setModTime gives the file the source's time. A server that can't, or that
+// refuses, costs a warning: the content is there.
+func (r *run) setModTime(ctx context.Context, path string, t time.Time) {
+	if r.job.NoTimes || t.IsZero() {
+		return
+	}
+	err := r.engine.Do(ctx, r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) error {
+		if s.Extras().SetModTime == nil {
+			return nil // nothing was promised: FTP has no standard way
+		}
+		return s.Extras().SetModTime(ctx, path, t)
+	}))
+	if err != nil {
+		r.warn("the modification time could not be set: " + policy.FaultOf(err).Said())
+	}
+}
+
+// publish gives the complete file its final name.
+func (r *run) publish(ctx context.Context, temp string) error {
+	final := r.result.Remote
+	if r.job.OnExists == Fail || r.job.OnExists == Skip {
+		// It may have appeared meanwhile.
+		if proceed, err := r.checkTarget(ctx, time.Time{}); err != nil || !proceed {
+			return err
+		}
+	}
+	err := r.rename(ctx, temp, final, true)
+	if err == nil || !mayBeRefusedByTarget(err) {
+		return err
+	}
+	if info, statErr := r.statTarget(ctx, final); statErr == nil && info != nil && !info.IsDir() {
+		err = r.replaceByHand(ctx, temp, final)
+	}
+	if g, ok := errors.AsType[*policy.GaveUp](err); ok && mayBeRefusedByTarget(err) {
+		g.Verdict.Next += "; if the server never allows a rename, write the target itself: xfer put --in-place …"
+	}
+	return err
+}
+
+// replaceByHand is for servers whose rename refuses an existing target (SFTP
+// version 3 without posix-rename, IIS): the old file steps aside, and comes back
+// if the new one can't take its place.
+func (r *run) replaceByHand(ctx context.Context, temp, final string) error {
+	dir, name := Split(temp)
+	backup := Join(dir, strings.TrimSuffix(name, ".part")+".old")
+	if err := r.rename(ctx, final, backup, false); err != nil {
+		return err
+	}
+	if err := r.rename(ctx, temp, final, false); err != nil {
+		if back := r.rename(ctx, backup, final, false); back != nil {
+			r.warn(fmt.Sprintf("the former %s is now %s", final, backup))
+		}
+		return err
+	}
+	if err := Remove(ctx, r.link, r.engine, r.job.Name(), backup); err != nil {
+		r.warn(fmt.Sprintf("the former %s could not be removed and is now %s", final, backup))
+	}
+	return nil
+}
+
+// rename moves from to to, and looks when the answer is lost.
+func (r *run) rename(ctx context.Context, from, to string, replace bool) error {
+	op := renameOp(r.link, r.job.Name(), from, to, replace)
+	try := op.Try
+	op.Try = func(ctx context.Context) error {
+		err := try(ctx)
+		r.aboutFinal(err, from)
+		return err
+	}
+	return r.engine.Do(ctx, op)
+}
+
+// mayBeRefusedByTarget says whether the existing target may be why a rename was
+// refused: whenever the server said no for good, and it was not about the login.
+func mayBeRefusedByTarget(err error) bool {
+	switch v := verdictOf(err); v.Kind {
+	case policy.KindRefused, policy.KindTarget, policy.KindMissing, policy.KindPermission:
+		return !v.Login
+	default:
+		return false
+	}
+}
+
+// discard removes a temporary file that no later run could use. A failure that
+// may pass, and an interruption, leave it for the resume.
+func (r *run) discard(ctx context.Context, temp string, cause error) {
+	if r.job.InPlace || r.result.Tries == 0 || isResumable(cause) {
+		return
+	}
+	// The context may be over, the file must go all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), DefaultTimeout)
+	defer cancel()
+	if s := r.link.live(); s != nil {
+		_ = s.Remove(ctx, temp) // a courtesy; the failure that led here is what is reported
+	}
+}
+
+// isResumable says whether a later run can go on from where this one stopped.
+func isResumable(err error) bool {
+	switch verdictOf(err).Kind {
+	case policy.KindTemporary, policy.KindCancelled:
+		return true
+	default:
+		return false
+	}
+}
+
+func verdictOf(err error) policy.Verdict {
+	if g, ok := errors.AsType[*policy.GaveUp](err); ok {
+		return g.Verdict
+	}
+	return policy.Classify(policy.FaultOf(err))
+}

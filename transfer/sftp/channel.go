@@ -1,0 +1,189 @@
+package sftp
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/xfer-cli/xfer/policy"
+)
+
+const (
+	// safePacket is the data of a READ or WRITE that every server takes
+	// (draft-ietf-secsh-filexfer-02 §3), in bytes.
+	safePacket = 32 << 10
+	// bestPacket is what OpenSSH takes: 255 KiB. More does not fit a packet.
+	bestPacket = 255 << 10
+)
+
+// channel is one SFTP server on a connection: with OpenSSH a process of its own.
+type channel struct {
+	conn *connection
+	tap  *tap
+	// paths makes the requests about paths.
+	paths *sftp.Client
+	// packet is the most data in one READ or WRITE, in bytes.
+	packet int
+
+	mu    sync.Mutex
+	words string // what the server's process printed, and how it ended
+}
+
+// open starts an SFTP server on the connection. Errors are *ssh.OpenChannelError
+// when the server allows no more channels, errNotSFTP when there is no SFTP.
+func (c *connection) open(ctx context.Context) (*channel, error) {
+	return call(ctx, c, c.limits.Reply, func() (*channel, error) {
+		ch := &channel{conn: c, packet: safePacket}
+		return ch, ch.start()
+	})
+}
+
+func (ch *channel) start() error {
+	raw, requests, err := ch.conn.client.OpenChannel("session", nil)
+	if err != nil {
+		return err
+	}
+	go ch.listen(raw, requests)
+	// Not ssh.Session: it loses how the server's process ended.
+	ok, err := raw.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: there is no subsystem sftp", errNotSFTP)
+	}
+	if err != nil {
+		_ = raw.Close() // never used
+		return err
+	}
+	ch.tap = newTap(&counted{raw, &ch.conn.moved})
+	if ch.paths, err = sftp.NewClientPipe(ch.tap, ch.tap); err != nil {
+		return ch.noSFTP(err)
+	}
+	return ch.askLimits()
+}
+
+// noSFTP explains a channel on which the first packet did not come.
+func (ch *channel) noSFTP(err error) error {
+	if err := ch.tap.failed(); err != nil && err != errLost {
+		return err
+	}
+	if ch.conn.why() != nil {
+		return errLost
+	}
+	// The program ended at once: no sftp-server, or no shell to run it.
+	return fmt.Errorf("%w: %s", errNotSFTP, firstOf(ch.lastWords(), err.Error()))
+}
+
+func firstOf(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// listen collects what the server says beside SFTP: its error output, and how
+// its process ended.
+func (ch *channel) listen(raw ssh.Channel, requests <-chan *ssh.Request) {
+	go func() {
+		_, _ = io.Copy(wordsWriter{ch}, raw.Stderr()) // ends with the channel
+	}()
+	for r := range requests {
+		f := fields{b: r.Payload}
+		switch r.Type {
+		case "exit-status":
+			if n := f.uint32(); n != 0 {
+				ch.say(fmt.Sprintf("the SFTP server exited with status %d", n))
+			}
+		case "exit-signal":
+			ch.say("the SFTP server was ended by signal " + f.string())
+		}
+		if r.WantReply {
+			_ = r.Reply(false, nil) // fails only if the channel is gone
+		}
+	}
+}
+
+// wordsWriter keeps the error output.
+type wordsWriter struct{ ch *channel }
+
+func (w wordsWriter) Write(p []byte) (int, error) {
+	w.ch.say(string(p))
+	return len(p), nil
+}
+
+func (ch *channel) say(text string) {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if len(ch.words) < greetingLen {
+		ch.words += text[:min(len(text), greetingLen)] + "\n"
+	}
+}
+
+// lastWords is what the server said beside SFTP, safe to print.
+func (ch *channel) lastWords() string {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return policy.Sanitize(ch.words)
+}
+
+// askLimits learns how large packets may be (OpenSSH PROTOCOL §4.8), and how
+// long an answer takes.
+func (ch *channel) askLimits() error {
+	if _, ok := ch.paths.HasExtension("limits@openssh.com"); !ok {
+		return nil
+	}
+	began := time.Now()
+	r := ch.tap.start(newRequest(fxpExtended).string("limits@openssh.com"), nil)
+	<-r.done
+	err := r.is(fxpExtendedReply)
+	if _, refused := err.(*status); refused {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ch.conn.sawRTT(time.Since(began))
+	defer r.release()
+	r.fields.uint64() // longest packet
+	read, write := r.fields.uint64(), r.fields.uint64()
+	if r.fields.err != nil {
+		return r.fields.err
+	}
+	// 0 means that the server names no limit, and then nothing is promised.
+	if most := min(read, write); most > safePacket {
+		ch.packet = int(min(most, bestPacket))
+	}
+	return nil
+}
+
+// usable is false once the channel has ended.
+func (ch *channel) usable() bool { return ch.tap.failed() == nil && ch.conn.alive() }
+
+// exchange makes a request of our own and waits for the answer, which the
+// caller checks and releases.
+func (ch *channel) exchange(ctx context.Context, limit time.Duration, r request) (*reply, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	answer := ch.tap.start(r, nil)
+	return answer, ch.conn.wait(ctx, limit, answer.done)
+}
+
+// request makes a request of our own and gives the fields of its answer.
+func (ch *channel) request(ctx context.Context, kind byte, r request) (fields, error) {
+	answer, err := ch.exchange(ctx, ch.conn.limits.Reply, r)
+	if err != nil {
+		return fields{}, err
+	}
+	defer answer.release()
+	return answer.fields, answer.is(kind)
+}
+
+// ask makes a request through the library.
+func ask[T any](ctx context.Context, ch *channel, f func(*sftp.Client) (T, error)) (T, error) {
+	value, err := call(ctx, ch.conn, ch.conn.limits.Reply, func() (T, error) { return f(ch.paths) })
+	return value, fromLibrary(err)
+}

@@ -1,0 +1,252 @@
+package sftp
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/xfer-cli/xfer/transfer"
+)
+
+// connection is one SSH login, with any number of channels.
+type connection struct {
+	client *ssh.Client
+	socket *socket
+	limits transfer.Timeouts
+	// rtt is the shortest round trip seen, in nanoseconds; 0 unknown.
+	rtt atomic.Int64
+
+	// moved counts the SFTP bytes of all channels, both ways.
+	moved atomic.Int64
+
+	dead chan struct{} // closed when SSH has ended
+	root error         // why, once dead is closed
+
+	mu  sync.Mutex
+	cut error // why we ended it ourselves
+}
+
+// stalled is why a connection was given up: the server did not answer in time.
+type stalled struct{ limit time.Duration }
+
+func (e *stalled) Error() string { return fmt.Sprintf("no answer within %v", e.limit) }
+
+// Timeout makes it a timeout for policy.NetCause.
+func (e *stalled) Timeout() bool { return true }
+
+// Temporary completes net.Error.
+func (e *stalled) Temporary() bool { return true }
+
+// newConnection watches over a connection that is logged in.
+func newConnection(client *ssh.Client, s *socket, limits transfer.Timeouts) *connection {
+	c := &connection{client: client, socket: s, limits: limits, dead: make(chan struct{})}
+	go func() {
+		c.root = client.Wait()
+		close(c.dead)
+		_ = s.Close() // the server is gone
+	}()
+	go c.keepalive()
+	return c
+}
+
+// abort ends everything on the connection at once. It is the only way to end a
+// wait inside the libraries. The first why is kept.
+func (c *connection) abort(why error) {
+	c.mu.Lock()
+	if c.cut == nil {
+		c.cut = why
+	}
+	c.mu.Unlock()
+	_ = c.socket.Close() // whatever it was about does not matter any more
+}
+
+// sawRTT takes down how long a round trip took.
+func (c *connection) sawRTT(d time.Duration) {
+	if old := c.rtt.Load(); old == 0 || int64(d) < old {
+		c.rtt.Store(int64(d))
+	}
+}
+
+// alive is false once the connection has ended, or is about to.
+func (c *connection) alive() bool {
+	select {
+	case <-c.dead:
+		return false
+	default:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.cut == nil
+	}
+}
+
+// settle is how long SSH may take to notice what its channels have seen already.
+const settle = 200 * time.Millisecond
+
+// why says what ended the connection, nil if it still works and only a channel
+// of it has ended.
+func (c *connection) why() error {
+	t := time.NewTimer(settle)
+	defer t.Stop()
+	select {
+	case <-c.dead:
+	case <-t.C:
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cut != nil {
+		return c.cut
+	}
+	return c.root
+}
+
+// patience is how often a limit may pass while something else still moves on
+// the connection.
+const patience = 10
+
+// wait waits for done, at most until ctx ends or the server has been silent for
+// limit. A link that moves is not silent, however slow, up to patience times the
+// limit. Silence ends the connection: nothing on it can be relied on any more.
+// If ctx ends, the wait does, and the connection lives on.
+func (c *connection) wait(ctx context.Context, limit time.Duration, done <-chan struct{}) error {
+	watch := c.watch(limit)
+	defer watch.stop()
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-watch.timer.C:
+			if watch.rounds < patience && watch.moving() {
+				continue
+			}
+			err := &stalled{limit}
+			c.abort(err)
+			return err
+		}
+	}
+}
+
+// watch notices silence.
+type watch struct {
+	c      *connection
+	timer  *time.Timer
+	limit  time.Duration
+	seen   int64
+	rounds int
+}
+
+func (c *connection) watch(limit time.Duration) *watch {
+	return &watch{c: c, timer: time.NewTimer(limit), limit: limit, seen: c.position()}
+}
+
+func (w *watch) stop() { w.timer.Stop() }
+
+// moving is asked when the timer has fired: if anything has moved since, the
+// timer starts anew.
+func (w *watch) moving() bool {
+	now := w.c.position()
+	if now == w.seen {
+		return false
+	}
+	w.seen = now
+	w.rounds++
+	w.timer.Reset(w.limit)
+	return true
+}
+
+// position is a number that changes whenever SFTP data moves in either direction,
+// also out of the system's buffers.
+func (c *connection) position() int64 { return c.moved.Load() - c.socket.queued() }
+
+// call runs f, which takes no context, within wait. If ctx ends before f, f is
+// left behind; it ends with its answer or with the connection.
+func call[T any](ctx context.Context, c *connection, limit time.Duration, f func() (T, error)) (T, error) {
+	var none, value T
+	var err error
+	if ctx.Err() != nil {
+		return none, context.Cause(ctx)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		value, err = f()
+	}()
+	if waited := c.wait(ctx, limit, done); waited != nil {
+		return none, waited
+	}
+	return value, err
+}
+
+// keepalive asks for a sign of life whenever nothing has moved for a while. A
+// refusal is one, too (RFC 4254 §4).
+func (c *connection) keepalive() {
+	every := max(c.limits.Reply/2, time.Second)
+	t := time.NewTicker(every)
+	defer t.Stop()
+	seen := c.position()
+	for {
+		select {
+		case <-c.dead:
+			return
+		case <-t.C:
+		}
+		if now := c.position(); now != seen {
+			seen = now
+			continue
+		}
+		if !c.ping() {
+			c.abort(&stalled{c.limits.Reply})
+			return
+		}
+	}
+}
+
+// ping says whether the server answered, or sent anything, within the limit.
+func (c *connection) ping() bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _, _ = c.client.SendRequest("keepalive@openssh.com", true, nil) // an error shows as c.dead
+	}()
+	for {
+		received := c.socket.received.Load()
+		t := time.NewTimer(c.limits.Reply)
+		select {
+		case <-done:
+			t.Stop()
+			return true
+		case <-c.dead:
+			t.Stop()
+			return true
+		case <-t.C:
+			if c.socket.received.Load() == received {
+				return false
+			}
+		}
+	}
+}
+
+// counted counts what moves on a channel.
+type counted struct {
+	io.ReadWriteCloser
+	moved *atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadWriteCloser.Read(p)
+	c.moved.Add(int64(n))
+	return n, err
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.ReadWriteCloser.Write(p)
+	c.moved.Add(int64(n))
+	return n, err
+}

@@ -1,0 +1,268 @@
+package sftp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/xfer-cli/xfer/auth"
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+)
+
+// Options say how to reach a server and what it may be asked.
+type Options struct {
+	// Address is "host:port"; the host is the name that known_hosts holds.
+	Address string
+	// Login proves who we are, HostKeys who the server is.
+	Login    *auth.Login
+	HostKeys *auth.HostKeys
+	Timeouts transfer.Timeouts
+	// DialContext opens the connection, in place of net.Dialer: a proxy, a jump
+	// host. nil dials TCP.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Probe limits what a diagnosis may do on the server.
+	Probe Probe
+	// Sync asks the server to write a file to its disk before it is closed,
+	// where the server can (fsync@openssh.com).
+	Sync bool
+	// Banner is given what the server shows before the login, unsanitised.
+	Banner func(text string)
+	// Log takes debug records; nil drops them.
+	Log *slog.Logger
+}
+
+// Probe is what a diagnosis may do.
+type Probe uint8
+
+// The choices, as the configuration names them.
+const (
+	ProbeSafe  Probe = iota // look, without side effects; the default
+	ProbeWrite              // also write a file of one byte, and remove it
+	ProbeOff                // nothing: the verdict of the bare code stands
+)
+
+var probeNames = [...]string{"safe", "write", "off"}
+
+func (p Probe) String() string { return probeNames[p] }
+
+// MarshalText gives the name.
+func (p Probe) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads a name; the error lists what it can be.
+func (p *Probe) UnmarshalText(text []byte) error {
+	for i, name := range probeNames {
+		if string(text) == name {
+			*p = Probe(i)
+			return nil
+		}
+	}
+	return errors.New("must be safe, write or off")
+}
+
+// Dial connects, checks the host key, logs in and starts the SFTP server. It
+// tries once. The error is a *policy.Fault.
+func Dial(ctx context.Context, o Options) (transfer.Session, error) {
+	o.setDefaults()
+	c, err := connect(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	ch, err := c.open(ctx)
+	if err != nil {
+		defer c.abort(net.ErrClosed)
+		f := (&channel{conn: c}).fault(policy.Connect, "channel", "", err)
+		f.Protocol, f.Host = policy.SSH, o.host()
+		f.Text = firstOf(f.Text, policy.Sanitize(f.Err.Error()))
+		return nil, f
+	}
+	s := newSession(c, ch, o)
+	o.Log.Debug("sftp_session", "host", o.Address, "software", s.software(), "packet", ch.packet,
+		"rtt", time.Duration(c.rtt.Load()))
+	return s, nil
+}
+
+func (o *Options) setDefaults() {
+	d := transfer.WithTimeout(0)
+	for _, t := range []struct{ value, fallback *time.Duration }{
+		{&o.Timeouts.Connect, &d.Connect}, {&o.Timeouts.Reply, &d.Reply},
+		{&o.Timeouts.Idle, &d.Idle}, {&o.Timeouts.Final, &d.Final},
+	} {
+		if *t.value <= 0 {
+			*t.value = *t.fallback
+		}
+	}
+	if o.DialContext == nil {
+		o.DialContext = (&net.Dialer{}).DialContext
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+func (o *Options) host() string {
+	host, _, err := net.SplitHostPort(o.Address)
+	if err != nil {
+		return o.Address
+	}
+	return host
+}
+
+// connect gets as far as the login.
+func connect(ctx context.Context, o *Options) (*connection, error) {
+	raw, err := dialTCP(ctx, o)
+	if err != nil {
+		return nil, connectFault(o.host(), policy.Net, policy.Connect, "dial", err)
+	}
+	s := newSocket(raw, o.Timeouts.Idle)
+
+	// The library has no limits of its own here, and a deadline on the socket
+	// does not work through a jump host: the socket is closed instead.
+	clock := newClock(o.Timeouts.Connect, func() { _ = s.Close() })
+	defer clock.stop()
+	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
+
+	attempt := o.Login.Begin(ctx, clock.pause)
+	defer attempt.Close()
+	config := &ssh.ClientConfig{}
+	attempt.Configure(config)
+	if o.Banner != nil {
+		config.BannerCallback = func(text string) error { o.Banner(text); return nil }
+	}
+	if err := o.HostKeys.Configure(ctx, config, o.Address, clock.pause); err != nil {
+		_ = s.Close()
+		return nil, connectFault(o.host(), policy.SSH, policy.Connect, "handshake", err)
+	}
+	conn, channels, requests, err := ssh.NewClientConn(s, o.Address, config)
+	if err != nil {
+		_ = s.Close()
+		return nil, o.handshakeFault(ctx, err, s, attempt, clock)
+	}
+	attempt.Succeeded()
+	return newConnection(ssh.NewClient(conn, channels, requests), s, o.Timeouts), nil
+}
+
+func dialTCP(ctx context.Context, o *Options) (net.Conn, error) {
+	limited, cancel := context.WithTimeoutCause(ctx, o.Timeouts.Connect, &stalled{o.Timeouts.Connect})
+	defer cancel()
+	conn, err := o.DialContext(limited, "tcp", o.Address)
+	if err != nil && limited.Err() != nil {
+		// The person's deadline, or ours: the dialler reports both alike.
+		return nil, context.Cause(limited)
+	}
+	return conn, err
+}
+
+// handshakeFault tells apart what the library returns as one string of words.
+func (o *Options) handshakeFault(ctx context.Context, err error, s *socket, a *auth.Attempt, clock *clock) *policy.Fault {
+	fault := func(p policy.Protocol, phase policy.Phase, op string, err error) *policy.Fault {
+		return connectFault(o.host(), p, phase, op, err)
+	}
+	phase, op := policy.Connect, "handshake"
+	if a.Began() {
+		phase, op = policy.Auth, "auth"
+	}
+	switch {
+	case ctx.Err() != nil:
+		return fault(policy.SSH, phase, op, context.Cause(ctx))
+	case isHostKey(err):
+		return fault(policy.SSH, phase, op, err)
+	case clock.expired() && !bytes.Contains(s.said(), []byte("SSH-")) && len(s.said()) > 0:
+		return o.notSSH(s)
+	case clock.expired():
+		return fault(policy.Net, phase, op, &stalled{o.Timeouts.Connect})
+	case a.Began() && policy.NetCause(err) == "":
+		return fault(policy.SSH, phase, op, a.Failure(err))
+	case bytes.Contains(s.said(), []byte("SSH-")):
+		return fault(policy.SSH, phase, op, err)
+	case policy.NetCause(err) == policy.CauseReset && !speaksHTTP(s.said()):
+		// Hung up before the banner: too many logins under way (MaxStartups),
+		// or we are not welcome from here. OpenSSH may say which, in a line.
+		f := fault(policy.SSH, phase, op, err)
+		f.Cause = policy.CauseStartups
+		f.Text = firstOf(policy.Sanitize(string(s.said())), f.Text)
+		return f
+	case len(s.said()) > 0:
+		return o.notSSH(s)
+	default:
+		return fault(policy.Net, phase, op, err)
+	}
+}
+
+func isHostKey(err error) bool {
+	_, wrongKey := errors.AsType[*auth.HostKeyError](err)
+	_, noFile := errors.AsType[*auth.KnownHostsError](err)
+	return wrongKey || noFile
+}
+
+// speaksHTTP: a web server answers our banner with an error page and hangs up,
+// which a busy sshd does, too.
+func speaksHTTP(said []byte) bool { return bytes.HasPrefix(said, []byte("HTTP/")) }
+
+// notSSH: the server greets with something else.
+func (o *Options) notSSH(s *socket) *policy.Fault {
+	f := connectFault(o.host(), policy.SSH, policy.Connect, "handshake", fmt.Errorf("the server said %q", s.said()))
+	line, _, _ := bytes.Cut(s.said(), []byte("\n"))
+	f.Cause, f.Text = policy.CauseNotSSH, policy.Sanitize(string(line))
+	return f
+}
+
+// clock limits the handshake. It stands still while we are the ones who take
+// our time.
+type clock struct {
+	mu      sync.Mutex
+	timer   *time.Timer
+	left    time.Duration
+	since   time.Time
+	pauses  int
+	isOver  bool
+	expires func()
+}
+
+func newClock(limit time.Duration, expires func()) *clock {
+	c := &clock{left: limit, since: time.Now(), expires: expires}
+	c.timer = time.AfterFunc(limit, c.expire)
+	return c
+}
+
+func (c *clock) expire() {
+	c.mu.Lock()
+	over := c.pauses == 0
+	c.isOver = c.isOver || over
+	c.mu.Unlock()
+	if over {
+		c.expires()
+	}
+}
+
+// pause is an auth.Pause. Pauses may overlap.
+func (c *clock) pause() (resume func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pauses++; c.pauses == 1 && c.timer.Stop() {
+		c.left -= time.Since(c.since)
+	}
+	return sync.OnceFunc(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.pauses--; c.pauses == 0 {
+			c.since = time.Now()
+			c.timer.Reset(max(c.left, time.Second))
+		}
+	})
+}
+
+func (c *clock) expired() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.isOver
+}
+
+func (c *clock) stop() { c.timer.Stop() }

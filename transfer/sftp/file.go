@@ -1,0 +1,139 @@
+package sftp
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// file is a handle of an open file on one channel.
+type file struct {
+	ch     *channel
+	handle string
+}
+
+// open opens a file; flags are those of SSH_FXP_OPEN. It names no attributes:
+// servers differ in what they make of them.
+func (ch *channel) openFile(ctx context.Context, path string, flags uint32) (*file, error) {
+	f, err := ch.request(ctx, fxpHandle, newRequest(fxpOpen).string(path).uint32(flags).uint32(0))
+	if err != nil {
+		return nil, err
+	}
+	return ch.newFile(&f)
+}
+
+func (ch *channel) newFile(f *fields) (*file, error) {
+	handle := f.string()
+	if f.err == nil && len(handle) > 256 { // draft-ietf-secsh-filexfer-02 §6.3
+		f.err = errMalformed
+	}
+	return &file{ch: ch, handle: handle}, f.err
+}
+
+// startRead asks for up to len(into) bytes.
+func (f *file) startRead(into []byte, off int64) *reply {
+	r := newRequest(fxpRead).string(f.handle).uint64(uint64(off)).uint32(uint32(len(into)))
+	return f.ch.tap.start(r, into)
+}
+
+// read fills b. It returns fewer bytes only at the end of the file, or with an
+// error. It waits as long as the connection lives.
+func (f *file) read(b []byte, off int64) (int, error) {
+	n := 0
+	for n < len(b) {
+		r := f.startRead(b[n:], off+int64(n))
+		<-r.done
+		m, err := r.data()
+		if err != nil || m == 0 {
+			return n, err
+		}
+		n += m
+	}
+	return n, nil
+}
+
+// data is the outcome of a READ: 0 at the end of the file.
+func (r *reply) data() (int, error) {
+	defer r.release()
+	err := r.is(fxpData)
+	if is(err, fxEOF) {
+		return 0, nil
+	}
+	if err == nil && r.n == 0 {
+		// The end of a file is a status; asking again could go on for ever.
+		err = fmt.Errorf("%w: data without data", errMalformed)
+	}
+	return r.n, err
+}
+
+// startWrite sends a piece. Its data stays the caller's until the answer.
+func (f *file) startWrite(p *chunk) *reply {
+	// The header goes right in front of the data, which is not copied.
+	header := headerLen + 4 + len(f.handle) + 8 + 4
+	packet := p.raw[room-header : room+p.n]
+	r := request(packet[:0])
+	r = append(r, 0, 0, 0, 0, fxpWrite, 0, 0, 0, 0).string(f.handle).uint64(uint64(p.off))
+	binary.BigEndian.PutUint32(packet[len(r):], uint32(p.n))
+	return f.ch.tap.start(packet, nil)
+}
+
+// write sends a piece and waits for the answer as long as the connection lives.
+func (f *file) write(p *chunk) error {
+	r := f.startWrite(p)
+	<-r.done
+	return r.ok()
+}
+
+// ok is the outcome of a request that is answered by a status alone. SSH_FX_EOF
+// is as little success as any other code.
+func (r *reply) ok() error {
+	defer r.release()
+	return r.is(fxpStatus)
+}
+
+// stat asks for the file's attributes by its handle.
+func (f *file) stat(ctx context.Context) (attrs, error) {
+	return f.ch.attrs(ctx, newRequest(fxpFstat).string(f.handle))
+}
+
+func (ch *channel) attrs(ctx context.Context, r request) (attrs, error) {
+	answer, err := ch.exchange(ctx, ch.conn.limits.Reply, r)
+	if err != nil {
+		return attrs{}, err
+	}
+	return answer.attrs()
+}
+
+// attrs is the outcome of a STAT, LSTAT or FSTAT.
+func (r *reply) attrs() (attrs, error) {
+	defer r.release()
+	if err := r.is(fxpAttrs); err != nil {
+		return attrs{}, err
+	}
+	a := r.fields.attrs()
+	return a, r.fields.err
+}
+
+// truncate cuts the file to size bytes.
+func (f *file) truncateRequest(size int64) request {
+	return newRequest(fxpFsetstat).string(f.handle).uint32(attrSize).uint64(uint64(size))
+}
+
+func (f *file) closeRequest() request { return newRequest(fxpClose).string(f.handle) }
+
+func (f *file) syncRequest() request {
+	return newRequest(fxpExtended).string("fsync@openssh.com").string(f.handle)
+}
+
+// command makes a request about the file that is answered by a status alone.
+func (f *file) command(ctx context.Context, limit time.Duration, r request) error {
+	answer, err := f.ch.exchange(ctx, limit, r)
+	if err != nil {
+		return err
+	}
+	return answer.ok()
+}
+
+// letGo closes a handle whose answer is of no interest.
+func (f *file) letGo() { f.ch.tap.post(f.closeRequest()) }

@@ -1,0 +1,213 @@
+package sftp
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+)
+
+// Get is of transfer.Session. Pieces arrive in any order and are written in
+// theirs: what is in the sink has no gaps at any moment, also after a crash.
+func (s *session) Get(ctx context.Context, path string, off int64, dst transfer.Sink) (int64, error) {
+	if err := transfer.ValidPath(path); err != nil {
+		return 0, err
+	}
+	out := newOutput(dst)
+	if left := dst.Size - off; left > 0 && left < int64(s.control.packet) {
+		n, done, err := s.getSmall(ctx, path, off, out)
+		if done || err != nil {
+			return n, err
+		}
+	}
+	return s.getLarge(ctx, path, off, out)
+}
+
+// getSmall fetches what fits one packet in two round trips: open, then read and
+// fstat one behind the other. It is not done when the server sent less than it
+// has.
+func (s *session) getSmall(ctx context.Context, path string, off int64, out *output) (n int64, done bool, err error) {
+	ch := s.control
+	f, err := ch.openFile(ctx, path, openRead)
+	if err != nil {
+		return 0, true, ch.fault(policy.Data, "open", path, err)
+	}
+	defer f.letGo()
+	want := out.dst.Size - off
+	buf := make([]byte, want)
+	read := f.startRead(buf, off)
+	looked := ch.tap.start(newRequest(fxpFstat).string(f.handle), nil)
+
+	if err := ch.conn.wait(ctx, ch.conn.limits.Idle, read.done); err != nil {
+		return 0, true, ch.fault(policy.Data, "read", path, err)
+	}
+	m, err := read.data()
+	if err != nil {
+		return 0, true, ch.fault(policy.Data, "read", path, err)
+	}
+	if err := ch.conn.wait(ctx, ch.conn.limits.Reply, looked.done); err != nil {
+		return 0, true, ch.fault(policy.Data, "fstat", path, err)
+	}
+	a, err := looked.attrs()
+	if err == nil && a.flags&attrSize != 0 && int64(a.size) != out.dst.Size {
+		return 0, true, changed(path, int64(a.size), out.dst.Size)
+	}
+	if int64(m) < want {
+		return 0, false, nil
+	}
+	if err := out.write(buf, off); err != nil {
+		return 0, true, err
+	}
+	out.report(off + want)
+	return want, true, nil
+}
+
+// getLarge fetches pieces over one or more channels.
+func (s *session) getLarge(ctx context.Context, path string, off int64, out *output) (int64, error) {
+	size := out.dst.Size
+	if size < 0 {
+		// Only to choose the channel: what counts is the size of what is opened.
+		if a, err := s.control.attrs(ctx, newRequest(fxpStat).string(path)); err == nil {
+			size = a.info("", "").Size
+		}
+	}
+	ch := s.lane(ctx, size-off)
+	f, err := ch.openFile(ctx, path, openRead)
+	if err != nil {
+		s.release(ch)
+		return 0, ch.fault(policy.Data, "open", path, err)
+	}
+	end, before, err := f.extent(ctx, path, out.dst.Size)
+	if err != nil {
+		f.letGo()
+		s.release(ch)
+		return 0, err
+	}
+	list := newChunks(off, end, ch.packet, spread)
+	list.progress = out.dst.Progress
+	list.deliver = func(p *chunk) error { return out.write(p.data(), p.off) }
+	b := &bulk{
+		s: s, list: list,
+		open: func(ctx context.Context, ch *channel) (*file, error) { return ch.openFile(ctx, path, openRead) },
+		work: func(f *file, p *chunk) error { return fetch(f, p, path, list, end) },
+	}
+	defer b.release()
+	b.run(ctx, f)
+
+	mark, _, err := list.result()
+	for _, f := range b.files[1:] {
+		f.letGo()
+	}
+	defer f.letGo()
+	if err != nil {
+		return mark - off, ch.fault(policy.Data, "read", path, err)
+	}
+	return mark - off, f.unchanged(ctx, path, before)
+}
+
+// extent finds where the file ends: as the handle says, else as was expected,
+// else at the first SSH_FX_EOF. before is set if the size was expected, and has
+// to stay what it is.
+func (f *file) extent(ctx context.Context, path string, expected int64) (end int64, before *attrs, err error) {
+	a, err := f.stat(ctx)
+	if _, answered := err.(*status); answered || err == nil && a.flags&attrSize == 0 {
+		if expected < 0 {
+			return unknownEnd, nil, nil
+		}
+		return expected, nil, nil
+	}
+	if err != nil {
+		return 0, nil, f.ch.fault(policy.Data, "fstat", path, err)
+	}
+	info := a.info("", "")
+	switch {
+	case info.IsDir():
+		return 0, nil, &policy.Fault{
+			Protocol: policy.SFTP, Phase: policy.Data, Op: "read", Path: path, Cause: policy.CauseRemoteDirectory, Text: "is a directory",
+		}
+	case info.Size <= 0 || !info.IsRegular():
+		// A device, or one of the files in /proc, whose size is no promise.
+		return unknownEnd, nil, nil
+	case expected >= 0 && info.Size != expected:
+		return 0, nil, changed(path, info.Size, expected)
+	case expected < 0:
+		return info.Size, nil, nil
+	}
+	return info.Size, &a, nil
+}
+
+// fetch reads one piece. A file that ends early ends the list, or is a fault if
+// its size was known.
+func fetch(f *file, p *chunk, path string, list *chunks, end int64) error {
+	n, err := f.read(p.data(), p.off)
+	if err != nil || n == p.n {
+		return err
+	}
+	if end != unknownEnd {
+		return changed(path, p.off+int64(n), end)
+	}
+	p.n = n
+	list.endsAt(p.off + int64(n))
+	return nil
+}
+
+// unchanged compares the file with what it was when it was opened.
+func (f *file) unchanged(ctx context.Context, path string, before *attrs) error {
+	if before == nil {
+		return nil
+	}
+	now, err := f.stat(ctx)
+	if err != nil {
+		return f.ch.fault(policy.Data, "fstat", path, err)
+	}
+	if now.size != before.size || now.time != before.time {
+		return changed(path, int64(now.size), int64(before.size))
+	}
+	return nil
+}
+
+func changed(path string, now, before int64) error {
+	return &policy.Fault{
+		Protocol: policy.SFTP, Phase: policy.Data, Op: "read", Path: path, Cause: policy.CauseRemoteChanged,
+		Text: fmt.Sprintf("it has %d bytes now, it had %d", now, before),
+	}
+}
+
+// output is what a Get writes to.
+type output struct {
+	dst  transfer.Sink
+	at   io.WriterAt // nil if it takes no offsets
+	name string
+}
+
+func newOutput(dst transfer.Sink) *output {
+	out := &output{dst: dst}
+	if f, ok := dst.W.(*os.File); ok {
+		out.name = f.Name()
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			out.at = f
+		}
+	}
+	return out
+}
+
+func (out *output) write(b []byte, off int64) (err error) {
+	if out.at != nil {
+		_, err = out.at.WriteAt(b, off)
+	} else {
+		_, err = out.dst.W.Write(b)
+	}
+	if err != nil {
+		return policy.LocalFault("write", out.name, err)
+	}
+	return nil
+}
+
+func (out *output) report(pos int64) {
+	if out.dst.Progress != nil {
+		out.dst.Progress(pos)
+	}
+}

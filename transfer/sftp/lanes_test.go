@@ -1,0 +1,263 @@
+package sftp
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/lab"
+)
+
+// opens is on how many handles, that is channels, a file was.
+func opens(srv *lab.SFTP, path string) int {
+	n := 0
+	for _, e := range srv.Log().Of("OPEN") {
+		if e.Arg == path {
+			n++
+		}
+	}
+	return n
+}
+
+func TestChannelsBySize(t *testing.T) {
+	root := t.TempDir()
+	srv := startLab(t, lab.SFTPConfig{Root: root})
+	s := dialLab(t, srv)
+	for _, tt := range []struct {
+		name  string
+		size  int
+		opens int
+	}{{"small", 1000, 1}, {"medium", 700 << 10, 1}, {"large", 5 << 20, 1}, {"huge", 20 << 20, 2}} {
+		data := content(tt.size)
+		put(t, s, "/"+tt.name, data)
+		sameBytes(t, tt.name, onDisk(t, root, tt.name), data)
+		if n := opens(srv, "/"+tt.name); n != tt.opens {
+			t.Errorf("put %s: %d channels, want %d", tt.name, n, tt.opens)
+		}
+		sameBytes(t, tt.name+" again", get(t, s, "/"+tt.name), data)
+		if n := opens(srv, "/"+tt.name) - tt.opens; n != tt.opens {
+			t.Errorf("get %s: %d channels, want %d", tt.name, n, tt.opens)
+		}
+	}
+	if n := srv.Log().Count("channel"); n != 3 {
+		t.Errorf("%d channels were opened, want 3: they are to be used again", n)
+	}
+}
+
+// TestChannelsGrowWithTheWay: far away the windows limit the rate, and more
+// channels are taken, as many as the server gives.
+func TestChannelsGrowWithTheWay(t *testing.T) {
+	for name, tt := range map[string]struct{ sessions, least, most int }{
+		"OpenSSH's limit": {10, 4, 8},
+		"three":           {3, 2, 2},
+		"one":             {1, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			srv := startLab(t, lab.SFTPConfig{Root: root, Quirks: lab.Quirks{MaxSessions: tt.sessions}})
+			_, via := through(t, srv.Addr(), 40*time.Millisecond)
+			s := dialLab(t, srv, via)
+			data := content(24 << 20)
+			put(t, s, "/f", data)
+			sameBytes(t, "put", onDisk(t, root, "f"), data)
+			if n := opens(srv, "/f"); n < tt.least || n > tt.most {
+				t.Errorf("put: %d channels, want %d to %d", n, tt.least, tt.most)
+			}
+			before := opens(srv, "/f")
+			sameBytes(t, "get", get(t, s, "/f"), data)
+			if n := opens(srv, "/f") - before; n < tt.least || n > tt.most {
+				t.Errorf("get: %d channels, want %d to %d", n, tt.least, tt.most)
+			}
+		})
+	}
+}
+
+// TestAChannelDies: the server's process behind one of two channels is killed;
+// the transfer goes on over the other.
+func TestAChannelDies(t *testing.T) {
+	for on, transferOne := range map[string]func(t *testing.T, s *session, data []byte){
+		"WRITE": func(t *testing.T, s *session, data []byte) { put(t, s, "/f", data) },
+		"READ":  func(t *testing.T, s *session, data []byte) { sameBytes(t, "get", get(t, s, "/f"), data) },
+	} {
+		t.Run(on, func(t *testing.T) {
+			root := t.TempDir()
+			data := content(20 << 20)
+			if err := os.WriteFile(filepath.Join(root, "f"), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			srv := startLab(t, lab.SFTPConfig{Root: root, Script: []lab.Rule{{On: on, When: lab.During, After: 5 << 20, Times: 1, Do: lab.DropData(lab.FIN)}}})
+			s := dialLab(t, srv)
+			transferOne(t, s, data)
+			if srv.Fired(on) != 1 {
+				t.Error("no channel was killed")
+			}
+			sameBytes(t, "on the disk", onDisk(t, root, "f"), data)
+			if !s.Alive() {
+				t.Error("the session is thought to be dead")
+			}
+			transferOne(t, s, data)
+		})
+	}
+}
+
+// TestSecondHandleRefused: a server that lets a file be open only once.
+func TestSecondHandleRefused(t *testing.T) {
+	root := t.TempDir()
+	srv := startLab(t, lab.SFTPConfig{Root: root, Script: []lab.Rule{{On: "OPEN", Nth: 2, Do: lab.Reply(4, "Failure")}}})
+	data := content(20 << 20)
+	put(t, dialLab(t, srv), "/f", data)
+	sameBytes(t, "on the disk", onDisk(t, root, "f"), data)
+}
+
+// TestKilledAnywhere cuts the connection after a random number of bytes, again
+// and again, and resumes from what Put or Get said: the file is whole, and no
+// more is sent twice than can be under way.
+func TestKilledAnywhere(t *testing.T) {
+	rounds := 12
+	if testing.Short() {
+		rounds = 3
+	}
+	const size = 24 << 20
+	data := content(size)
+	root := t.TempDir()
+	srv := startLab(t, lab.SFTPConfig{Root: root})
+	proxy, via := through(t, srv.Addr(), 0)
+	t.Run("upload", func(t *testing.T) {
+		for i := range rounds {
+			random := rand.New(rand.NewPCG(uint64(i), 2))
+			var off, sent int64
+			cuts := 0
+			for off < size {
+				if cuts < 4 {
+					proxy.SetCut(lab.Cut{Up: 20_000 + random.Int64N(size/2), How: lab.End(random.IntN(2))})
+				} else {
+					proxy.SetCut(lab.Cut{})
+				}
+				n, err := attempt(t, srv, via, func(ctx context.Context, s transfer.Session) (int64, error) {
+					return s.Put(ctx, "/f", off, sourceOf(data))
+				})
+				off += n
+				if err == nil {
+					break
+				}
+				cuts++
+				there := int64(len(onDiskOrNothing(root)))
+				if there < off {
+					t.Fatalf("round %d: %d bytes are there, %d were said to be", i, there, off)
+				}
+				if there-off > spread {
+					t.Errorf("round %d: %d bytes beyond the mark", i, there-off)
+				}
+				sent += there - off
+			}
+			sameBytes(t, "file", onDisk(t, root, "f"), data)
+			if sent > int64(cuts)*spread {
+				t.Errorf("round %d: %d bytes sent twice in %d cuts", i, sent, cuts)
+			}
+		}
+	})
+	t.Run("download", func(t *testing.T) {
+		for i := range rounds {
+			random := rand.New(rand.NewPCG(uint64(i), 3))
+			var got bytes.Buffer
+			for cuts := 0; got.Len() < size; cuts++ {
+				if cuts < 4 {
+					proxy.SetCut(lab.Cut{Down: 20_000 + random.Int64N(size/2), How: lab.End(random.IntN(2))})
+				} else {
+					proxy.SetCut(lab.Cut{})
+				}
+				before := int64(got.Len())
+				n, _ := attempt(t, srv, via, func(ctx context.Context, s transfer.Session) (int64, error) {
+					return s.Get(ctx, "/f", before, transfer.Sink{W: &got, Size: size})
+				})
+				if n != int64(got.Len())-before {
+					t.Fatalf("round %d: %d bytes arrived, %d were said to", i, int64(got.Len())-before, n)
+				}
+			}
+			sameBytes(t, "download", got.Bytes(), data)
+		}
+	})
+}
+
+// attempt dials and transfers once; a broken connection is expected.
+func attempt(t *testing.T, srv *lab.SFTP, via func(*Options), f func(context.Context, transfer.Session) (int64, error)) (int64, error) {
+	t.Helper()
+	s, err := Dial(t.Context(), labOptions(srv, via))
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	n, err := f(t.Context(), s)
+	if f, ok := err.(*policy.Fault); ok && f.Cause != policy.CauseReset {
+		t.Fatalf("got %s, want a reset", describe(err))
+	}
+	return n, err
+}
+
+func onDiskOrNothing(root string) []byte {
+	b, _ := os.ReadFile(filepath.Join(root, "f")) // it may not be there yet
+	return b
+}
+
+// TestManyAtOnce: one session, many goroutines, small and large, up and down.
+func TestManyAtOnce(t *testing.T) {
+	noLeaks(t)
+	root := t.TempDir()
+	s := dialLab(t, startLab(t, lab.SFTPConfig{Root: root}))
+	var all sync.WaitGroup
+	for i := range 24 {
+		size := 1000
+		if i%6 == 0 {
+			size = 9 << 20
+		}
+		name := "/" + string(rune('a'+i))
+		all.Go(func() {
+			data := content(size + i)
+			if n, err := s.Put(t.Context(), name, 0, sourceOf(data)); err != nil || n != int64(len(data)) {
+				t.Errorf("put %s: %d, %s", name, n, describe(err))
+				return
+			}
+			var b bytes.Buffer
+			if _, err := s.Get(t.Context(), name, 0, transfer.Sink{W: &b, Size: int64(len(data))}); err != nil {
+				t.Errorf("get %s: %s", name, describe(err))
+			}
+			sameBytes(t, name, b.Bytes(), data)
+		})
+	}
+	all.Wait()
+	_ = s.Close()
+}
+
+// TestGetIntoAFile: a file is written at the offset, whatever its position is.
+func TestGetIntoAFile(t *testing.T) {
+	root := fill(t)
+	s := dialLab(t, startLab(t, lab.SFTPConfig{Root: root}))
+	data := content(3 << 20)
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write(data[:1<<20]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Seek(77, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Get(t.Context(), "big", 1<<20, transfer.Sink{W: f, Size: 3 << 20}); err != nil || n != 2<<20 {
+		t.Errorf("%d, %s", n, describe(err))
+	}
+	got, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameBytes(t, "file", got, data)
+}

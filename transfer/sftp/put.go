@@ -1,0 +1,310 @@
+package sftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+)
+
+// Put is of transfer.Session. The file is opened without SSH_FXF_APPEND, with
+// which OpenSSH ignores offsets: a repeated piece would be there twice.
+func (s *session) Put(ctx context.Context, path string, off int64, src transfer.Source) (int64, error) {
+	if err := transfer.ValidPath(path); err != nil {
+		return 0, err
+	}
+	in, err := newInput(src, off)
+	if err != nil {
+		return 0, err
+	}
+	whole, err := in.readAhead(ctx, off, s.control.packet)
+	if err != nil {
+		return 0, err
+	}
+	if whole && off == 0 && !s.o.Sync {
+		return s.putSmall(ctx, path, in)
+	}
+	return s.putLarge(ctx, path, off, in)
+}
+
+// putSmall sends a file that fits one packet in two round trips: open, then
+// write, close and stat one behind the other. A server answers them in this
+// order; one that works on several requests at once still finishes the writes
+// of a handle before it closes it.
+func (s *session) putSmall(ctx context.Context, path string, in *input) (int64, error) {
+	ch := s.control
+	f, err := ch.openFile(ctx, path, openWrite|openCreate|openTrunc)
+	if err != nil {
+		return 0, ch.fault(policy.Data, "open", path, err)
+	}
+	n := int64(in.head.n)
+	var written *reply
+	if n > 0 {
+		written = f.startWrite(in.head)
+	}
+	closed := ch.tap.start(f.closeRequest(), nil)
+	looked := ch.tap.start(newRequest(fxpStat).string(path), nil)
+
+	if written != nil {
+		err := ch.conn.wait(ctx, ch.conn.limits.Idle, written.done)
+		if err == nil {
+			err = written.ok()
+		}
+		if err != nil {
+			return 0, ch.fault(policy.Data, "write", path, err)
+		}
+	}
+	if in.src.Progress != nil {
+		in.src.Progress(n)
+	}
+	err = ch.conn.wait(ctx, ch.conn.limits.Final, closed.done)
+	if err == nil {
+		err = closed.ok()
+	}
+	if err != nil {
+		return n, unconfirmed(ch.fault(policy.Data, "close", path, err))
+	}
+	if err := ch.conn.wait(ctx, ch.conn.limits.Reply, looked.done); err != nil {
+		return n, ch.fault(policy.Command, "stat", path, err)
+	}
+	a, err := looked.attrs()
+	return n, s.compare(path, a, err, n)
+}
+
+// putLarge sends pieces over one or more channels.
+func (s *session) putLarge(ctx context.Context, path string, off int64, in *input) (int64, error) {
+	ch := s.lane(ctx, in.end-off)
+	f, err := ch.openForPut(ctx, path, off)
+	if err != nil {
+		s.release(ch)
+		return 0, err
+	}
+	b := &bulk{
+		s: s, list: newChunks(off, in.end, ch.packet, spread),
+		open: func(ctx context.Context, ch *channel) (*file, error) { return ch.openFile(ctx, path, openWrite) },
+		work: func(f *file, p *chunk) error { return f.write(p) },
+	}
+	defer b.release()
+	in.feed(b.list)
+	b.run(ctx, f)
+
+	mark, reached, err := b.list.result()
+	if err != nil {
+		b.leave(mark, reached)
+		return mark - off, ch.fault(policy.Data, "write", path, err)
+	}
+	if err := b.finish(ctx, path); err != nil {
+		return mark - off, err
+	}
+	a, err := s.control.attrs(ctx, newRequest(fxpStat).string(path))
+	return mark - off, s.compare(path, a, err, mark)
+}
+
+// openForPut opens the target, emptied, or cut to off.
+func (ch *channel) openForPut(ctx context.Context, path string, off int64) (*file, error) {
+	flags := uint32(openWrite | openCreate)
+	if off == 0 {
+		flags |= openTrunc
+	}
+	f, err := ch.openFile(ctx, path, flags)
+	if err != nil {
+		return nil, ch.fault(policy.Data, "open", path, err)
+	}
+	if off > 0 {
+		if err := f.cut(ctx, path, off); err != nil {
+			f.letGo()
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// cut discards what lies beyond off. A file that does not reach off is not the
+// one that was begun: to lengthen it would leave zeros.
+func (f *file) cut(ctx context.Context, path string, off int64) error {
+	a, err := f.stat(ctx)
+	if err != nil {
+		return f.ch.fault(policy.Data, "fstat", path, err)
+	}
+	size := a.info("", "").Size
+	switch {
+	case size == off:
+		return nil
+	case size < off:
+		return &policy.Fault{
+			Protocol: policy.SFTP, Phase: policy.Data, Op: "open", Path: path, Cause: policy.CauseResume,
+			Text: fmt.Sprintf("%d bytes are there, the transfer was to go on at %d", size, off),
+		}
+	}
+	if err := f.command(ctx, f.ch.conn.limits.Reply, f.truncateRequest(off)); err != nil {
+		return f.ch.fault(policy.Data, "setstat", path, err)
+	}
+	return nil
+}
+
+// finish makes the file durable if that is wished for, and closes it. An error
+// of close(2) may be the only news of a full disk (NFS). Handles of channels that
+// were lost on the way are closed already; what was written there, was answered.
+func (b *bulk) finish(ctx context.Context, path string) error {
+	open := slices.DeleteFunc(slices.Clone(b.files), func(f *file) bool { return !f.ch.usable() })
+	if len(open) == 0 {
+		open = b.files[:1] // whose error is then the outcome
+	}
+	first := open[0]
+	limit := first.ch.conn.limits.Final
+	if _, can := first.ch.paths.HasExtension("fsync@openssh.com"); can && b.s.o.Sync {
+		if err := first.command(ctx, limit, first.syncRequest()); err != nil && !is(err, fxUnsupported) {
+			return unconfirmed(first.ch.fault(policy.Data, "fsync", path, err))
+		}
+	}
+	closed := make([]*reply, len(open))
+	for i, f := range open {
+		closed[i] = f.ch.tap.start(f.closeRequest(), nil)
+	}
+	for i, f := range open {
+		err := f.ch.conn.wait(ctx, limit, closed[i].done)
+		if err == nil {
+			err = closed[i].ok()
+		}
+		if err != nil {
+			return unconfirmed(f.ch.fault(policy.Data, "close", path, err))
+		}
+	}
+	return nil
+}
+
+// leave closes what could not be completed. Several channels may have left gaps
+// above the mark: they are cut off, if the server still listens.
+func (b *bulk) leave(mark, reached int64) {
+	if first := b.files[0]; reached > mark {
+		first.ch.tap.post(first.truncateRequest(mark))
+	}
+	for _, f := range b.files {
+		f.letGo()
+	}
+}
+
+// compare holds what the server has against what was sent. Where it does not
+// say, Extras.PutVerifies is taken back.
+func (s *session) compare(path string, a attrs, err error, want int64) error {
+	size := a.info("", "").Size
+	if _, answered := errors.AsType[*status](err); answered || err == nil && size < 0 {
+		s.cannotVerify.Store(true)
+		return nil
+	}
+	if err != nil {
+		return s.control.fault(policy.Command, "stat", path, err)
+	}
+	if size != want {
+		return &policy.Fault{
+			Protocol: policy.SFTP, Phase: policy.Data, Op: "verify", Path: path, Cause: policy.CauseSize,
+			Text: fmt.Sprintf("%d bytes arrived, %d were sent", size, want),
+		}
+	}
+	return nil
+}
+
+// input is what a Put reads: a file at any offset, or a stream from its start.
+type input struct {
+	src  transfer.Source
+	at   io.ReaderAt // nil for a stream
+	name string      // of a local file
+	end  int64
+	// head is the first piece, if it had to be read to know what follows.
+	head *chunk
+}
+
+func newInput(src transfer.Source, off int64) (*input, error) {
+	in := &input{src: src, end: src.Size}
+	if in.end < 0 {
+		in.end = unknownEnd
+	}
+	if f, ok := src.R.(*os.File); ok {
+		in.name = f.Name()
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			in.at = f
+		}
+	} else if at, ok := src.R.(io.ReaderAt); ok {
+		in.at = at
+	}
+	if in.at == nil && off > 0 {
+		return nil, &policy.Fault{
+			Protocol: policy.Local, Phase: policy.Data, Op: "read", Path: in.name, Cause: policy.CauseLocalStream,
+		}
+	}
+	return in, nil
+}
+
+// readAhead reads the first piece if it may be all there is; whole says that it
+// is. A stream may make us wait: if ctx ends meanwhile, the read is left behind.
+func (in *input) readAhead(ctx context.Context, off int64, size int) (whole bool, err error) {
+	if in.end != unknownEnd && in.end-off > int64(size) {
+		return false, nil
+	}
+	p := &chunk{off: off, n: int(min(int64(size), in.end-off)), raw: make([]byte, room+size)}
+	type outcome struct {
+		n   int
+		err error
+	}
+	read := make(chan outcome, 1)
+	go func() {
+		n, err := in.fill(p)
+		read <- outcome{n, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return false, policy.LocalFault("read", in.name, context.Cause(ctx))
+	case got := <-read:
+		if got.err != nil {
+			return false, got.err
+		}
+		if got.n < p.n {
+			in.end = off + int64(got.n)
+		}
+		p.n, p.filled, in.head = got.n, true, p
+	}
+	return off+int64(p.n) == in.end, nil
+}
+
+// feed makes list hand out what the input holds.
+func (in *input) feed(list *chunks) {
+	list.fill, list.inOrder, list.progress = in.fill, in.at == nil, in.src.Progress
+	if list.end = in.end; in.head != nil && in.head.n > 0 {
+		list.begin(in.head)
+	}
+}
+
+// fill reads a piece and says how many bytes there were: fewer at the end.
+func (in *input) fill(p *chunk) (n int, err error) {
+	if in.at != nil {
+		n, err = in.at.ReadAt(p.data(), p.off)
+	} else {
+		n, err = readFull(in.src.R, p.data())
+	}
+	if err != nil && err != io.EOF {
+		return n, policy.LocalFault("read", in.name, err)
+	}
+	if n < p.n && in.src.Size >= 0 {
+		return n, &policy.Fault{
+			Protocol: policy.Local, Phase: policy.Data, Op: "read", Path: in.name, Cause: policy.CauseLocalChanged,
+			Text: fmt.Sprintf("it ended at %d bytes, it had %d", p.off+int64(n), in.src.Size),
+		}
+	}
+	return n, nil
+}
+
+// readFull is io.ReadFull without the change of io.EOF into an error that the
+// reader may have given itself.
+func readFull(r io.Reader, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var m int
+		m, err = r.Read(b[n:])
+		n += m
+	}
+	return n, err
+}

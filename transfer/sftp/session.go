@@ -1,0 +1,251 @@
+package sftp
+
+import (
+	"context"
+	"io/fs"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pkg/sftp"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+)
+
+// session is one login, a transfer.Session.
+type session struct {
+	o    Options
+	conn *connection
+	// control carries the requests about paths, and small files. Larger ones
+	// have channels of their own: a WRITE that waits for the window holds up
+	// whatever is behind it.
+	control *channel
+
+	mu      sync.Mutex
+	idle    []*channel      // for file data, without a transfer
+	lanes   int             // for file data, in all
+	most    int             // lanes that the server allows, as far as is known
+	refused map[string]bool // requests that the server does not know
+
+	cannotVerify atomic.Bool
+	probes       probes
+}
+
+func newSession(c *connection, control *channel, o Options) *session {
+	return &session{o: o, conn: c, control: control, most: maxLanes, refused: map[string]bool{}}
+}
+
+// Stat is of transfer.Session.
+func (s *session) Stat(ctx context.Context, path string) (transfer.Info, error) {
+	return s.look(ctx, "stat", fxpStat, path)
+}
+
+func (s *session) lstat(ctx context.Context, path string) (transfer.Info, error) {
+	return s.look(ctx, "lstat", fxpLstat, path)
+}
+
+func (s *session) look(ctx context.Context, op string, kind byte, path string) (transfer.Info, error) {
+	if err := transfer.ValidPath(path); err != nil {
+		return transfer.Info{}, err
+	}
+	a, err := s.control.attrs(ctx, newRequest(kind).string(path))
+	if err != nil {
+		return transfer.Info{}, s.control.fault(policy.Command, op, path, err)
+	}
+	_, name := transfer.Split(path)
+	return a.info(name, ""), nil
+}
+
+// Rename is of transfer.Session. It is SSH_FXP_RENAME: OpenSSH refuses an
+// existing target, others replace it.
+func (s *session) Rename(ctx context.Context, from, to string) error {
+	return s.rename(ctx, "rename", from, to, func(c *sftp.Client) error { return c.Rename(from, to) })
+}
+
+func (s *session) posixRename(ctx context.Context, from, to string) error {
+	return s.rename(ctx, "posix-rename", from, to, func(c *sftp.Client) error { return c.PosixRename(from, to) })
+}
+
+func (s *session) rename(ctx context.Context, op, from, to string, f func(*sftp.Client) error) error {
+	if err := transfer.ValidPath(from); err != nil {
+		return err
+	}
+	err := s.change(ctx, op, to, f)
+	if fault, ok := err.(*policy.Fault); ok {
+		return twoPaths(fault, from, to)
+	}
+	return err
+}
+
+// Remove is of transfer.Session. The library's would try RMDIR next.
+func (s *session) Remove(ctx context.Context, path string) error {
+	if err := transfer.ValidPath(path); err != nil {
+		return err
+	}
+	_, err := s.control.request(ctx, fxpStatus, newRequest(fxpRemove).string(path))
+	if err != nil {
+		return unconfirmed(s.control.fault(policy.Command, "remove", path, err))
+	}
+	return nil
+}
+
+// Mkdir is of transfer.Session.
+func (s *session) Mkdir(ctx context.Context, path string) error {
+	return s.change(ctx, "mkdir", path, func(c *sftp.Client) error { return c.Mkdir(path) })
+}
+
+// Rmdir is of transfer.Session.
+func (s *session) Rmdir(ctx context.Context, path string) error {
+	return s.change(ctx, "rmdir", path, func(c *sftp.Client) error { return c.RemoveDirectory(path) })
+}
+
+// change makes a request that changes something, so that a lost answer leaves
+// open whether it happened.
+func (s *session) change(ctx context.Context, op, path string, f func(*sftp.Client) error) error {
+	err := s.ask(ctx, op, path, f)
+	if fault, ok := err.(*policy.Fault); ok {
+		return unconfirmed(fault)
+	}
+	return err
+}
+
+// ask makes a request about a path that is answered by a status alone.
+func (s *session) ask(ctx context.Context, op, path string, f func(*sftp.Client) error) error {
+	_, err := learn(ctx, s, op, path, func(c *sftp.Client) (struct{}, error) { return struct{}{}, f(c) })
+	return err
+}
+
+// learn makes a request about a path through the library. One that the server
+// does not know is missing from the Extras from then on.
+func learn[T any](ctx context.Context, s *session, op, path string, f func(*sftp.Client) (T, error)) (T, error) {
+	var none T
+	if err := transfer.ValidPath(path); err != nil {
+		return none, err
+	}
+	value, err := ask(ctx, s.control, f)
+	if err == nil {
+		return value, nil
+	}
+	if is(err, fxUnsupported) {
+		s.mu.Lock()
+		s.refused[op] = true
+		s.mu.Unlock()
+	}
+	return none, s.control.fault(policy.Command, op, path, err)
+}
+
+// Extras is of transfer.Session.
+func (s *session) Extras() transfer.Extras {
+	x := transfer.Extras{
+		Lstat:         s.lstat,
+		Parallel:      true,
+		Resume:        true,
+		Spread:        spread,
+		PutVerifies:   !s.cannotVerify.Load(),
+		TimePrecision: time.Second,
+		Software:      s.software(),
+	}
+	if s.can("setstat", "") {
+		x.SetModTime, x.Chmod = s.setModTime, s.chmod
+	}
+	if s.can("posix-rename", "posix-rename@openssh.com") {
+		x.Replace = s.posixRename
+	}
+	if s.can("readlink", "") {
+		x.Readlink = s.readlink
+	}
+	if s.can("symlink", "") {
+		x.Symlink = s.symlink
+	}
+	if s.can("statvfs", "statvfs@openssh.com") {
+		x.Space = s.space
+	}
+	if s.can("realpath", "") {
+		x.Realpath = s.realpath
+	}
+	if s.o.Probe != ProbeOff {
+		x.Diagnose = s.diagnose
+	}
+	return x
+}
+
+// can says whether the server offers the extension, if one is needed, and has
+// not refused the request.
+func (s *session) can(op, extension string) bool {
+	if extension != "" {
+		if _, ok := s.control.paths.HasExtension(extension); !ok {
+			return false
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.refused[op]
+}
+
+// setModTime sets both times: version 3 knows no way to set only one.
+func (s *session) setModTime(ctx context.Context, path string, t time.Time) error {
+	return s.ask(ctx, "setstat", path, func(c *sftp.Client) error { return c.Chtimes(path, t, t) })
+}
+
+func (s *session) chmod(ctx context.Context, path string, mode fs.FileMode) error {
+	return s.ask(ctx, "setstat", path, func(c *sftp.Client) error { return c.Chmod(path, mode) })
+}
+
+func (s *session) readlink(ctx context.Context, path string) (string, error) {
+	return learn(ctx, s, "readlink", path, func(c *sftp.Client) (string, error) { return c.ReadLink(path) })
+}
+
+func (s *session) symlink(ctx context.Context, target, link string) error {
+	if err := transfer.ValidPath(target); err != nil {
+		return err
+	}
+	return s.change(ctx, "symlink", link, func(c *sftp.Client) error { return c.Symlink(target, link) })
+}
+
+func (s *session) realpath(ctx context.Context, path string) (string, error) {
+	return learn(ctx, s, "realpath", path, func(c *sftp.Client) (string, error) { return c.RealPath(path) })
+}
+
+func (s *session) space(ctx context.Context, path string) (transfer.Space, error) {
+	v, err := learn(ctx, s, "statvfs", path, func(c *sftp.Client) (*sftp.StatVFS, error) { return c.StatVFS(path) })
+	if err != nil {
+		return transfer.Space{}, err
+	}
+	return spaceOf(v), nil
+}
+
+// spaceOf reads statvfs@openssh.com (OpenSSH PROTOCOL §4.4). Bavail and Favail
+// are what a user without privileges may use.
+func spaceOf(v *sftp.StatVFS) transfer.Space {
+	space := transfer.Space{
+		Free: int64(v.Bavail * v.Frsize), Total: int64(v.Blocks * v.Frsize), FreeFiles: -1,
+		ReadOnly: v.Flag&1 != 0, FSID: v.Fsid, NameMax: int(v.Namemax),
+	}
+	if v.Files > 0 { // btrfs counts none
+		space.FreeFiles = int64(v.Favail)
+	}
+	return space
+}
+
+// software is the server's identification (RFC 4253 §4.2) without the protocol.
+func (s *session) software() string {
+	version := policy.Sanitize(string(s.conn.client.ServerVersion()))
+	if parts := strings.SplitN(version, "-", 3); len(parts) == 3 {
+		return parts[2]
+	}
+	return version
+}
+
+// Alive is of transfer.Session.
+func (s *session) Alive() bool { return s.control.usable() }
+
+// Close is of transfer.Session. It closes the connection: nothing is under way
+// that the server would need to be told about.
+func (s *session) Close() error {
+	s.conn.abort(net.ErrClosed)
+	<-s.conn.dead
+	return nil
+}

@@ -1,0 +1,555 @@
+package sftp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/lab"
+)
+
+// verb is one thing that a session asks of a server.
+type verb struct {
+	on   string // as the lab calls it
+	op   string // as the fault does
+	data bool   // its phase
+	do   func(context.Context, *session) error
+}
+
+// changes are those whose answer, when lost, leaves open what happened.
+var changes = []verb{
+	{"RENAME", "rename", false, func(ctx context.Context, s *session) error { return s.Rename(ctx, "a", "b") }},
+	{"posix-rename@openssh.com", "posix-rename", false, func(ctx context.Context, s *session) error { return s.Extras().Replace(ctx, "a", "b") }},
+	{"REMOVE", "remove", false, func(ctx context.Context, s *session) error { return s.Remove(ctx, "a") }},
+	{"MKDIR", "mkdir", false, func(ctx context.Context, s *session) error { return s.Mkdir(ctx, "new") }},
+	{"RMDIR", "rmdir", false, func(ctx context.Context, s *session) error { return s.Rmdir(ctx, "d") }},
+	{"SYMLINK", "symlink", false, func(ctx context.Context, s *session) error { return s.Extras().Symlink(ctx, "a", "l2") }},
+	{"CLOSE", "close", true, putSmall},
+}
+
+// looks are all others.
+var looks = []verb{
+	{"STAT", "stat", false, func(ctx context.Context, s *session) error { _, err := s.Stat(ctx, "a"); return err }},
+	{"LSTAT", "lstat", false, func(ctx context.Context, s *session) error { _, err := s.Extras().Lstat(ctx, "a"); return err }},
+	{"OPENDIR", "opendir", false, list},
+	{"READDIR", "readdir", false, list},
+	{"SETSTAT", "setstat", false, func(ctx context.Context, s *session) error { return s.Extras().Chmod(ctx, "a", 0o600) }},
+	{"SETSTAT", "setstat", false, func(ctx context.Context, s *session) error { return s.Extras().SetModTime(ctx, "a", time.Now()) }},
+	{"READLINK", "readlink", false, func(ctx context.Context, s *session) error { _, err := s.Extras().Readlink(ctx, "l"); return err }},
+	{"REALPATH", "realpath", false, func(ctx context.Context, s *session) error { _, err := s.Extras().Realpath(ctx, "."); return err }},
+	{"statvfs@openssh.com", "statvfs", false, func(ctx context.Context, s *session) error { _, err := s.Extras().Space(ctx, "."); return err }},
+	{"OPEN", "open", true, putSmall},
+	{"OPEN", "open", true, putLarge},
+	{"OPEN", "open", true, getSmall},
+	{"OPEN", "open", true, getLarge},
+	{"WRITE", "write", true, putSmall},
+	{"WRITE", "write", true, putLarge},
+	{"READ", "read", true, getSmall},
+	{"READ", "read", true, getLarge},
+}
+
+func list(ctx context.Context, s *session) error {
+	return s.List(ctx, ".", func(transfer.Info) error { return nil })
+}
+
+func putSmall(ctx context.Context, s *session) error {
+	_, err := s.Put(ctx, "p", 0, sourceOf([]byte("hello")))
+	return err
+}
+
+func putLarge(ctx context.Context, s *session) error {
+	_, err := s.Put(ctx, "p", 0, sourceOf(make([]byte, 3<<20)))
+	return err
+}
+
+func getSmall(ctx context.Context, s *session) error {
+	_, err := s.Get(ctx, "a", 0, transfer.Sink{W: io.Discard, Size: 5})
+	return err
+}
+
+func getLarge(ctx context.Context, s *session) error {
+	_, err := s.Get(ctx, "big", 0, transfer.Sink{W: io.Discard, Size: 3 << 20})
+	return err
+}
+
+// fill makes what the verbs are about.
+func fill(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	err := errors.Join(
+		os.WriteFile(filepath.Join(root, "a"), []byte("hello"), 0o644),
+		os.WriteFile(filepath.Join(root, "big"), content(3<<20), 0o644),
+		os.Mkdir(filepath.Join(root, "d"), 0o755),
+		os.Symlink("a", filepath.Join(root, "l")),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func phase(v verb) policy.Phase {
+	if v.data {
+		return policy.Data
+	}
+	return policy.Command
+}
+
+// TestServersWords: every code reaches the fault with the server's words, also
+// those that the library knows and drops.
+func TestServersWords(t *testing.T) {
+	for _, v := range append(changes, looks...) {
+		for _, code := range []int{2, 3, 4, 5, 14} {
+			if v.on == "SETSTAT" && code > 3 || (v.on == "OPEN" || v.on == "WRITE") && code == 5 {
+				continue // enough is enough
+			}
+			t.Run(v.on, func(t *testing.T) {
+				srv := startLab(t, lab.SFTPConfig{Root: fill(t), Script: []lab.Rule{{On: v.on, Do: lab.Reply(code, "no entry,\x1b[31m sorry")}}})
+				s := dialLab(t, srv)
+				wantFault(t, v.do(t.Context(), s), policy.Fault{Phase: phase(v), Op: v.op, Code: code, Text: "no entry,?[31m sorry"})
+				if !s.Alive() {
+					t.Error("a refusal has ended the session")
+				}
+			})
+		}
+	}
+}
+
+// TestEOFIsNoSuccess: to everything but READ and READDIR it is a refusal.
+func TestEOFIsNoSuccess(t *testing.T) {
+	for _, v := range append(changes, looks...) {
+		if v.on == "READ" || v.on == "READDIR" {
+			continue
+		}
+		t.Run(v.on, func(t *testing.T) {
+			srv := startLab(t, lab.SFTPConfig{Root: fill(t), Script: []lab.Rule{{On: v.on, Do: lab.Reply(1, "End of file")}}})
+			wantFault(t, v.do(t.Context(), dialLab(t, srv)), policy.Fault{Phase: phase(v), Op: v.op, Code: 1})
+		})
+	}
+}
+
+// TestLostAnswers: the connection ends after the request was carried out.
+func TestLostAnswers(t *testing.T) {
+	for _, v := range append(changes, looks...) {
+		for name, end := range map[string]lab.Action{"connection": lab.Drop(lab.RST), "channel": lab.DropData(lab.FIN)} {
+			t.Run(v.on+"/"+name, func(t *testing.T) {
+				noLeaks(t)
+				srv := startLab(t, lab.SFTPConfig{Root: fill(t), Script: []lab.Rule{{On: v.on, When: lab.Finally, Do: end}}})
+				s := dialLab(t, srv)
+				want := policy.Fault{Phase: phase(v), Op: v.op, Cause: policy.CauseReset}
+				for _, c := range changes {
+					if c.on == v.on {
+						want.Phase = policy.Finish
+					}
+				}
+				f := wantFault(t, v.do(t.Context(), s), want)
+				if v.op != "open" && s.Alive() && name == "connection" {
+					t.Error("the session thinks that it is alive")
+				}
+				if verdict := policy.Classify(f); (verdict.Remedy == policy.Reconcile) != (want.Phase == policy.Finish) {
+					t.Errorf("remedy %v", verdict.Remedy)
+				}
+				_ = s.Close()
+			})
+		}
+	}
+}
+
+// TestSilence: every wait has a limit, and a server that stays silent costs the
+// session, not a goroutine.
+func TestSilence(t *testing.T) {
+	for _, v := range append(changes, looks...) {
+		t.Run(v.on, func(t *testing.T) {
+			t.Parallel()
+			srv := startLab(t, lab.SFTPConfig{Root: fill(t), Script: []lab.Rule{{On: v.on, Do: lab.Stall()}}})
+			s := dialLab(t, srv, withTimeout(400*time.Millisecond))
+			began := time.Now()
+			err := v.do(t.Context(), s)
+			f, ok := err.(*policy.Fault)
+			if !ok || f.Cause != policy.CauseTimeout || f.Op != v.op {
+				t.Errorf("got %s, want a timeout of %s", describe(err), v.op)
+			}
+			if d := time.Since(began); d > 3*time.Second {
+				t.Errorf("it took %v", d)
+			}
+			if s.Alive() {
+				t.Error("the session thinks that it is alive")
+			}
+		})
+	}
+}
+
+// TestSilenceLeavesNothingBehind is TestSilence for goroutines.
+func TestSilenceLeavesNothingBehind(t *testing.T) {
+	noLeaks(t)
+	srv := startLab(t, lab.SFTPConfig{Root: fill(t), Script: []lab.Rule{{On: "WRITE", Do: lab.Stall()}, {On: "READ", Do: lab.Stall()}, {On: "STAT", Do: lab.Stall()}}})
+	for _, do := range []func(context.Context, *session) error{putSmall, putLarge, getSmall, getLarge, looks[0].do} {
+		s := dialLab(t, srv, withTimeout(300*time.Millisecond))
+		if err := do(t.Context(), s); err == nil {
+			t.Error("no error")
+		}
+		_ = s.Close()
+	}
+}
+
+// TestIdleSessionNoticesADeadPeer: nothing is asked, and yet it is noticed.
+func TestIdleSessionNoticesADeadPeer(t *testing.T) {
+	noLeaks(t)
+	srv := startLab(t, lab.SFTPConfig{})
+	proxy, via := through(t, srv.Addr(), 0)
+	s := dialLab(t, srv, via, withTimeout(time.Second))
+	proxy.Stall(true)
+	deadline := time.Now().Add(10 * time.Second)
+	for s.Alive() {
+		if time.Now().After(deadline) {
+			t.Fatal("it is still thought to be alive")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	_, err := s.Stat(t.Context(), "/")
+	wantFault(t, err, policy.Fault{Phase: policy.Command, Op: "stat", Cause: policy.CauseTimeout})
+	_ = s.Close()
+}
+
+// TestKeepaliveRefusedIsAlive: the lab, as OpenSSH, knows no such request.
+func TestKeepaliveRefusedIsAlive(t *testing.T) {
+	s := dialLab(t, startLab(t, lab.SFTPConfig{}), withTimeout(2*time.Second))
+	time.Sleep(2500 * time.Millisecond) // two rounds
+	if _, err := s.Stat(t.Context(), "/"); err != nil {
+		t.Error(describe(err))
+	}
+}
+
+// TestSlowIsNotSilent: a transfer that takes many times the limit, but moves.
+func TestSlowIsNotSilent(t *testing.T) {
+	t.Parallel()
+	root := fill(t)
+	srv := startLab(t, lab.SFTPConfig{Root: root, Quirks: lab.Quirks{Extensions: []string{}}, Script: []lab.Rule{
+		{On: "WRITE", When: lab.During, Do: lab.Throttle(200_000)},
+		{On: "READ", When: lab.During, Do: lab.Throttle(200_000)},
+	}})
+	s := dialLab(t, srv, withTimeout(300*time.Millisecond))
+	data := content(800_000)
+	put(t, s, "slow", data)
+	sameBytes(t, "what arrived", onDisk(t, root, "slow"), data)
+	sameBytes(t, "what came back", get(t, s, "slow"), data)
+}
+
+// TestAWaitingPipeIsNotTheServersSilence.
+func TestAWaitingPipeIsNotTheServersSilence(t *testing.T) {
+	t.Parallel()
+	s := dialLab(t, startLab(t, lab.SFTPConfig{Root: fill(t)}), withTimeout(200*time.Millisecond))
+	r, w := io.Pipe()
+	go func() {
+		for range 3 {
+			_, _ = w.Write(make([]byte, 300_000)) // Put may have failed
+			time.Sleep(500 * time.Millisecond)
+		}
+		_ = w.Close()
+	}()
+	if n, err := s.Put(t.Context(), "p", 0, transfer.Source{R: r, Size: -1}); err != nil || n != 900_000 {
+		t.Errorf("put: %d, %s", n, describe(err))
+	}
+	if n, err := s.Get(t.Context(), "big", 0, transfer.Sink{W: &slowWriter{}, Size: 3 << 20}); err != nil || n != 3<<20 {
+		t.Errorf("get: %d, %s", n, describe(err))
+	}
+}
+
+type slowWriter struct{ n int }
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	if w.n++; w.n == 2 {
+		time.Sleep(time.Second)
+	}
+	return len(p), nil
+}
+
+// TestShortWriteIsNoticed: the server takes less than it was sent and calls it
+// a success.
+func TestShortWriteIsNoticed(t *testing.T) {
+	for name, size := range map[string]int{"small": 1000, "large": 3 << 20} {
+		t.Run(name, func(t *testing.T) {
+			srv := startLab(t, lab.SFTPConfig{Script: []lab.Rule{{On: "WRITE", When: lab.During, After: int64(size / 2), Do: lab.Truncate()}}})
+			_, err := dialLab(t, srv).Put(t.Context(), "p", 0, sourceOf(content(size)))
+			wantFault(t, err, policy.Fault{Phase: policy.Data, Op: "verify", Cause: policy.CauseSize})
+		})
+	}
+}
+
+// TestCannotVerify: a server that takes the file away, or does not let it be
+// looked at, makes the session say that it has not verified.
+func TestCannotVerify(t *testing.T) {
+	for name, rule := range map[string]lab.Rule{
+		"taken away": {On: "CLOSE", When: lab.Finally, Do: lab.TakeTo("/d")},
+		"no stat":    {On: "STAT", Do: lab.Reply(3, "Permission denied")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := dialLab(t, startLab(t, lab.SFTPConfig{Root: fill(t), Script: []lab.Rule{rule}}))
+			if !s.Extras().PutVerifies {
+				t.Error("it should verify at first")
+			}
+			put(t, s, "p", []byte("hello"))
+			if s.Extras().PutVerifies {
+				t.Error("it still claims to verify")
+			}
+		})
+	}
+}
+
+// TestRefusedAbilities: what a server does not know is offered no more.
+func TestRefusedAbilities(t *testing.T) {
+	refuse := map[string]uint32{"SETSTAT": 8, "READLINK": 8, "SYMLINK": 8, "REALPATH": 8, "statvfs@openssh.com": 8, "posix-rename@openssh.com": 8}
+	s := dialLab(t, startLab(t, lab.SFTPConfig{Root: fill(t), Quirks: lab.Quirks{Refuse: refuse}}))
+	ctx, x := t.Context(), s.Extras()
+	_, errReadlink := x.Readlink(ctx, "l")
+	_, errRealpath := x.Realpath(ctx, ".")
+	_, errSpace := x.Space(ctx, ".")
+	for op, err := range map[string]error{
+		"setstat": x.Chmod(ctx, "a", 0o600), "symlink": x.Symlink(ctx, "a", "l2"), "posix-rename": x.Replace(ctx, "a", "b"),
+		"readlink": errReadlink, "realpath": errRealpath, "statvfs": errSpace,
+	} {
+		wantFault(t, err, policy.Fault{Phase: policy.Command, Op: op, Code: 8})
+	}
+	if x = s.Extras(); x.Chmod != nil || x.SetModTime != nil || x.Symlink != nil || x.Replace != nil || x.Readlink != nil || x.Realpath != nil || x.Space != nil {
+		t.Errorf("still offered: %+v", x)
+	}
+}
+
+func TestRemoveNeverRemovesADirectory(t *testing.T) {
+	root := fill(t)
+	srv := startLab(t, lab.SFTPConfig{Root: root})
+	if err := dialLab(t, srv).Remove(t.Context(), "d"); err == nil {
+		t.Error("no error")
+	}
+	if srv.Log().Count("RMDIR") != 0 {
+		t.Error("RMDIR was sent")
+	}
+}
+
+// TestListIsPipelined: a directory of many packets takes few round trips, and
+// loses nothing.
+func TestListIsPipelined(t *testing.T) {
+	root := t.TempDir()
+	const n = 3000
+	for i := range n {
+		if err := os.WriteFile(filepath.Join(root, strings.Repeat("x", 20)+string(rune('a'+i%26))+time.Duration(i).String()), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	srv := startLab(t, lab.SFTPConfig{Root: root})
+	_, via := through(t, srv.Addr(), 50*time.Millisecond)
+	s := dialLab(t, srv, via)
+	seen := map[string]bool{}
+	began := time.Now()
+	err := s.List(t.Context(), "/", func(i transfer.Info) error { seen[i.Name] = true; return i.Bad })
+	if err != nil || len(seen) != n {
+		t.Errorf("%d entries, %s", len(seen), describe(err))
+	}
+	answers := srv.Log().Count("READDIR")
+	if d := time.Since(began); d > time.Duration(answers)*50*time.Millisecond/2 {
+		t.Errorf("%d answers took %v: one after the other", answers, d)
+	}
+}
+
+func TestListStopsWhenToldTo(t *testing.T) {
+	s := dialLab(t, startLab(t, lab.SFTPConfig{Root: fill(t)}))
+	stop := errors.New("stop")
+	if err := s.List(t.Context(), "/", func(transfer.Info) error { return stop }); err != stop {
+		t.Errorf("got %v", err)
+	}
+	if _, err := s.Stat(t.Context(), "/a"); err != nil {
+		t.Error(describe(err))
+	}
+}
+
+// TestChangedWhileRead: a file that grows, shrinks or is replaced during a
+// download is no download.
+func TestChangedWhileRead(t *testing.T) {
+	const size = 3 << 20
+	for name, tt := range map[string]struct {
+		expected int64
+		change   func(path string) error
+	}{
+		"shrinks":            {size, func(p string) error { return os.Truncate(p, 1<<20) }},
+		"shrinks, unsized":   {-1, func(p string) error { return os.Truncate(p, 1<<20) }},
+		"grows":              {size, func(p string) error { return os.Truncate(p, 4<<20) }},
+		"was another before": {size - 1, func(string) error { return nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := fill(t)
+			s := dialLab(t, startLab(t, lab.SFTPConfig{Root: root, Quirks: lab.Quirks{Extensions: []string{}}}))
+			w := &changer{change: func() error { return tt.change(filepath.Join(root, "big")) }}
+			_, err := s.Get(t.Context(), "big", 0, transfer.Sink{W: w, Size: tt.expected})
+			wantFault(t, err, policy.Fault{Phase: policy.Data, Op: "read", Cause: policy.CauseRemoteChanged})
+		})
+	}
+	t.Run("small", func(t *testing.T) {
+		s := dialLab(t, startLab(t, lab.SFTPConfig{Root: fill(t)}))
+		for _, expected := range []int64{4, 6} {
+			_, err := s.Get(t.Context(), "a", 0, transfer.Sink{W: io.Discard, Size: expected})
+			wantFault(t, err, policy.Fault{Phase: policy.Data, Op: "read", Cause: policy.CauseRemoteChanged})
+		}
+	})
+	t.Run("grows, unsized", func(t *testing.T) {
+		// "cat" of a log: what was there at first is what was asked for.
+		root := fill(t)
+		s := dialLab(t, startLab(t, lab.SFTPConfig{Root: root}))
+		w := &changer{change: func() error { return os.Truncate(filepath.Join(root, "big"), 4<<20) }}
+		if n, err := s.Get(t.Context(), "big", 0, transfer.Sink{W: w, Size: -1}); err != nil || n != size {
+			t.Errorf("%d, %s", n, describe(err))
+		}
+	})
+}
+
+// changer changes something when the first bytes have arrived.
+type changer struct {
+	change func() error
+	done   bool
+}
+
+func (w *changer) Write(p []byte) (int, error) {
+	if !w.done {
+		w.done = true
+		if err := w.change(); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// TestFilesWithoutASize: what says that it is empty is read to its end.
+func TestFilesWithoutASize(t *testing.T) {
+	srv := startLab(t, lab.SFTPConfig{Root: fill(t), Quirks: lab.Quirks{Refuse: map[string]uint32{"FSTAT": 8}}})
+	s := dialLab(t, srv)
+	if got := get(t, s, "a"); string(got) != "hello" {
+		t.Errorf("got %q", got)
+	}
+	sameBytes(t, "big", get(t, s, "big"), content(3<<20))
+}
+
+func TestShortReadsAreCompleted(t *testing.T) {
+	root := fill(t)
+	srv := startLab(t, lab.SFTPConfig{Root: root, Script: []lab.Rule{{On: "READ", Do: lab.Partial(1000)}}})
+	if err := os.WriteFile(filepath.Join(root, "f"), content(100_000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := dialLab(t, srv)
+	sameBytes(t, "unsized", get(t, s, "f"), content(100_000))
+	var b bytes.Buffer
+	if _, err := s.Get(t.Context(), "f", 0, transfer.Sink{W: &b, Size: 100_000}); err != nil {
+		t.Error(describe(err))
+	}
+	sameBytes(t, "sized", b.Bytes(), content(100_000))
+}
+
+func TestGetOfADirectory(t *testing.T) {
+	s := dialLab(t, startLab(t, lab.SFTPConfig{Root: fill(t)}))
+	_, err := s.Get(t.Context(), "d", 0, transfer.Sink{W: io.Discard, Size: -1})
+	if f, ok := err.(*policy.Fault); !ok || f.Code == 0 && f.Cause != policy.CauseRemoteDirectory {
+		t.Errorf("got %s", describe(err))
+	}
+}
+
+func TestPutFromAnOffset(t *testing.T) {
+	root := fill(t)
+	s := dialLab(t, startLab(t, lab.SFTPConfig{Root: root}))
+	data := content(3 << 20)
+	for name, tt := range map[string]struct {
+		there, off int
+		want       policy.Cause
+	}{
+		"exactly there":  {1 << 20, 1 << 20, ""},
+		"more is there":  {2 << 20, 1 << 20, ""},
+		"all is there":   {3 << 20, 3 << 20, ""},
+		"less is there":  {1 << 19, 1 << 20, policy.CauseResume},
+		"the last bytes": {3<<20 - 5, 3<<20 - 5, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(filepath.Join(root, "r"), data[:tt.there], 0o644); err != nil {
+				t.Fatal(err)
+			}
+			n, err := s.Put(t.Context(), "r", int64(tt.off), sourceOf(data))
+			if tt.want != "" {
+				wantFault(t, err, policy.Fault{Phase: policy.Data, Cause: tt.want})
+				return
+			}
+			if err != nil || n != int64(len(data)-tt.off) {
+				t.Errorf("%d, %s", n, describe(err))
+			}
+			sameBytes(t, "file", onDisk(t, root, "r"), data)
+		})
+	}
+	_, err := s.Put(t.Context(), "r", 5, streamOf(data))
+	wantFault(t, err, policy.Fault{Phase: policy.Data, Cause: policy.CauseLocalStream})
+}
+
+// TestSourceChanges: a local file that is shorter than it was said to be.
+func TestSourceChanges(t *testing.T) {
+	s := dialLab(t, startLab(t, lab.SFTPConfig{}))
+	for name, size := range map[string]int{"small": 1000, "large": 3 << 20} {
+		src := sourceOf(content(size))
+		src.Size += 10
+		_, err := s.Put(t.Context(), "p", 0, src)
+		f := wantFault(t, err, policy.Fault{Phase: policy.Data, Op: "read", Cause: policy.CauseLocalChanged})
+		if f.Protocol != policy.Local {
+			t.Errorf("%s: protocol %v", name, f.Protocol)
+		}
+	}
+}
+
+func TestSync(t *testing.T) {
+	srv := startLab(t, lab.SFTPConfig{})
+	s := dialLab(t, srv, func(o *Options) { o.Sync = true })
+	put(t, s, "small", []byte("hello"))
+	put(t, s, "large", content(3<<20))
+	if n := srv.Log().Count("fsync@openssh.com"); n != 2 {
+		t.Errorf("%d fsyncs", n)
+	}
+	srv.Add(lab.Rule{On: "fsync@openssh.com", Do: lab.Reply(4, "Failure")})
+	_, err := s.Put(t.Context(), "p", 0, sourceOf([]byte("hello")))
+	wantFault(t, err, policy.Fault{Phase: policy.Data, Op: "fsync", Code: 4})
+}
+
+// TestFailedPutLeavesNoGap: what a refused upload leaves behind ends at the mark.
+func TestFailedPutLeavesNoGap(t *testing.T) {
+	root := t.TempDir()
+	srv := startLab(t, lab.SFTPConfig{Root: root, Script: []lab.Rule{{On: "WRITE", When: lab.During, After: 7 << 20, Do: lab.Reply(4, "Failure")}}})
+	data := content(12 << 20)
+	s := dialLab(t, srv)
+	n, err := s.Put(t.Context(), "p", 0, sourceOf(data))
+	wantFault(t, err, policy.Fault{Phase: policy.Data, Op: "write", Code: 4})
+	if n < 1<<20 || n >= 12<<20 {
+		t.Errorf("%d bytes across", n)
+	}
+	// The cut is sent without waiting for its answer; this one is behind it.
+	if _, err := s.Stat(t.Context(), "p"); err != nil {
+		t.Fatal(describe(err))
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for int64(len(onDisk(t, root, "p"))) != n && time.Now().Before(deadline) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	sameBytes(t, "what is left", onDisk(t, root, "p"), data[:n])
+}
+
+func TestModes(t *testing.T) {
+	tests := map[uint32]fs.FileMode{
+		0o100644: 0o644, 0o040755: fs.ModeDir | 0o755, 0o120777: fs.ModeSymlink | 0o777, 0o010600: fs.ModeNamedPipe | 0o600,
+		0o140600: fs.ModeSocket | 0o600, 0o060660: fs.ModeDevice | 0o660, 0o020666: fs.ModeDevice | fs.ModeCharDevice | 0o666,
+		0o104755: fs.ModeSetuid | 0o755, 0o102755: fs.ModeSetgid | 0o755, 0o041777: fs.ModeDir | fs.ModeSticky | 0o777,
+	}
+	for m, want := range tests {
+		if got := fileMode(m); got != want {
+			t.Errorf("%o: %v, want %v", m, got, want)
+		}
+	}
+}

@@ -1,0 +1,32 @@
+package sftp
+
+import (
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// setUserTimeout sets how long sent data may stay unacknowledged (tcp(7)).
+func setUserTimeout(c *net.TCPConn, d time.Duration) {
+	control(c, func(fd int) {
+		// An error means an old kernel; SSH's own keepalive does the same, later.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+	})
+}
+
+// unacknowledged is what the peer has not acknowledged yet, in bytes (tcp(7), SIOCOUTQ).
+func unacknowledged(c *net.TCPConn) (n int64) {
+	control(c, func(fd int) {
+		if q, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ); err == nil {
+			n = int64(q)
+		}
+	})
+	return n
+}
+
+func control(c *net.TCPConn, f func(fd int)) {
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { f(int(fd)) }) // fails only on a closed socket
+	}
+}

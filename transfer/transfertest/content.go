@@ -1,0 +1,251 @@
+package transfertest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing/iotest"
+
+	"github.com/xfer-cli/xfer/transfer"
+)
+
+// sizes are those at which transports go wrong: nothing, one byte, around the
+// 32 KiB packet of SFTP, and one that needs many packets.
+var sizes = []int{0, 1, 1000, 32<<10 - 1, 32 << 10, 32<<10 + 1, large}
+
+func testPutAndGet(e *env) {
+	for _, size := range sizes {
+		name := fmt.Sprint(size)
+		e.put(name, content(size))
+		e.holds(name, content(size))
+	}
+}
+
+func testPutFromFile(e *env) {
+	for _, size := range []int{0, 1, 1_000_000} {
+		f := e.localFile(content(size))
+		// The position of the file must not matter.
+		_, err := f.Seek(int64(size/2), io.SeekStart)
+		e.must(err)
+		name := fmt.Sprint(size)
+		e.putOn(e.s, e.path(name), 0, transfer.Source{R: f, Size: int64(size)}, int64(size))
+		e.holds(name, content(size))
+	}
+}
+
+func testPutStream(e *env) {
+	for _, size := range []int{0, 1, 3_000_000} {
+		for _, announced := range []int64{-1, int64(size)} {
+			name := fmt.Sprintf("%d of %d", size, announced)
+			e.putOn(e.s, e.path(name), 0, stream(content(size), announced), int64(size))
+			e.holds(name, content(size))
+		}
+	}
+	// A pipe gives what it has, not what is asked for.
+	dribble := iotest.HalfReader(iotest.DataErrReader(bytes.NewReader(content(100_000))))
+	e.putOn(e.s, e.path("dribble"), 0, transfer.Source{R: dribble, Size: -1}, 100_000)
+	e.holds("dribble", content(100_000))
+}
+
+func testPutOver(e *env) {
+	e.put("file", content(100_000))
+	e.put("file", content(1000))
+	e.holds("file", content(1000))
+	e.put("file", nil)
+	e.holds("file", nil)
+}
+
+func testPutResumes(e *env) {
+	if !e.Can.Resume {
+		e.put("file", content(1000))
+		_, err := e.s.Put(e.ctx, e.path("file"), 500, whole(content(1000)))
+		e.isFault(err)
+		return
+	}
+	size := large
+	for _, off := range []int{1, size / 2, size - 1, size} {
+		name := fmt.Sprint(off)
+		e.put(name, content(size)[:off])
+		e.putOn(e.s, e.path(name), int64(off), whole(content(size)), int64(size-off))
+		e.holds(name, content(size))
+	}
+	// From a file, whose position must not matter.
+	size = 100_000
+	f := e.localFile(content(size))
+	e.put("from file", content(size)[:777])
+	e.putOn(e.s, e.path("from file"), 777, transfer.Source{R: f, Size: int64(size)}, int64(size-777))
+	e.holds("from file", content(size))
+}
+
+func testPutDiscards(e *env) {
+	if !e.Can.Resume {
+		return // testPutResumes has seen it refused
+	}
+	// Longer than what is there: the old tail is overwritten.
+	size := 100_000
+	e.put("longer", slices.Concat(content(size)[:1000], content(5000)))
+	e.putOn(e.s, e.path("longer"), 1000, whole(content(size)), int64(size-1000))
+	e.holds("longer", content(size))
+
+	// Shorter: the old tail has to go.
+	e.put("shorter", slices.Concat(content(size)[:1000], content(2*size)))
+	n, err := e.s.Put(e.ctx, e.path("shorter"), 1000, whole(content(size)))
+	if !e.Can.Truncates {
+		e.isFault(err)
+		return
+	}
+	e.must(err)
+	if n != int64(size-1000) {
+		e.Errorf("returned %d, want %d", n, size-1000)
+	}
+	e.holds("shorter", content(size))
+}
+
+func testGetResumes(e *env) {
+	e.put("file", content(large))
+	if !e.Can.Resume {
+		_, err := e.s.Get(e.ctx, e.path("file"), 500, transfer.Sink{W: io.Discard, Size: large})
+		e.isFault(err)
+		return
+	}
+	for _, off := range []int{1, large / 2, large - 1, large} {
+		e.same(fmt.Sprintf("from %d on", off), e.get(e.path("file"), int64(off)), content(large)[off:])
+	}
+}
+
+func testGetIntoFile(e *env) {
+	const size = 1_000_000
+	e.put("file", content(size))
+	offsets := []int64{0}
+	if e.Can.Resume {
+		offsets = append(offsets, 1, size/2, size)
+	}
+	for _, off := range offsets {
+		f := e.localFile(content(size)[:off])
+		// The position of the file must not matter.
+		_, err := f.Seek(off/2, io.SeekStart)
+		e.must(err)
+		n, err := e.s.Get(e.ctx, e.path("file"), off, transfer.Sink{W: f, Size: size})
+		e.must(err)
+		if n != size-off {
+			e.Errorf("from %d on: returned %d, want %d", off, n, size-off)
+		}
+		got, err := os.ReadFile(f.Name())
+		e.must(err)
+		e.same(fmt.Sprintf("from %d on", off), got, content(size))
+	}
+}
+
+// localFile is an open file with this content.
+func (e *env) localFile(b []byte) *os.File {
+	e.Helper()
+	name := filepath.Join(e.TempDir(), "local")
+	e.must(os.WriteFile(name, b, 0o600))
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	e.must(err)
+	e.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+func testProgress(e *env) {
+	src := whole(content(large))
+	put := watchProgress(e, "put", 0)
+	src.Progress = put.seen
+	e.putOn(e.s, e.path("file"), 0, src, large)
+	put.reached(large)
+
+	get := watchProgress(e, "get", 0)
+	_, err := e.s.Get(e.ctx, e.path("file"), 0, transfer.Sink{W: io.Discard, Size: large, Progress: get.seen})
+	e.must(err)
+	get.reached(large)
+
+	if e.Can.Resume {
+		rest := watchProgress(e, "get from the middle", large/2)
+		_, err := e.s.Get(e.ctx, e.path("file"), large/2, transfer.Sink{W: io.Discard, Size: large, Progress: rest.seen})
+		e.must(err)
+		rest.reached(large)
+	}
+}
+
+// progress checks what a Progress func may rely on: positions in the file that
+// never go back, one call at a time, the last one at the end.
+type progress struct {
+	e    *env
+	what string
+	busy atomic.Bool
+	last int64
+}
+
+func watchProgress(e *env, what string, from int64) *progress {
+	return &progress{e: e, what: what, last: from}
+}
+
+func (p *progress) seen(pos int64) {
+	if p.busy.Swap(true) {
+		p.e.Errorf("%s: progress is called twice at once", p.what)
+	}
+	if pos < p.last {
+		p.e.Errorf("%s: progress went from %d back to %d", p.what, p.last, pos)
+	}
+	p.last = pos
+	p.busy.Store(false)
+}
+
+func (p *progress) reached(end int64) {
+	p.e.Helper()
+	if p.last != end {
+		p.e.Errorf("%s: progress ended at %d, want %d", p.what, p.last, end)
+	}
+}
+
+var errBoom = errors.New("boom")
+
+func testSourceFails(e *env) {
+	for _, good := range []int{0, 100, 1_000_000} {
+		broken := io.MultiReader(bytes.NewReader(content(good)), iotest.ErrReader(errBoom))
+		_, err := e.s.Put(e.ctx, e.path("broken"), 0, transfer.Source{R: broken, Size: -1})
+		if !errors.Is(err, errBoom) {
+			e.Errorf("after %d bytes: %v, want the source's error", good, err)
+		}
+		e.isLocal(err)
+		if !e.s.Alive() {
+			e.s = e.dial()
+		}
+		e.usable(e.s)
+	}
+}
+
+func testSinkFails(e *env) {
+	e.put("file", content(large))
+	for _, room := range []int64{0, 100, 1_000_000} {
+		n, err := e.s.Get(e.ctx, e.path("file"), 0, transfer.Sink{W: &fullWriter{room: room}, Size: large})
+		if !errors.Is(err, errBoom) {
+			e.Errorf("room for %d: %v, want the sink's error", room, err)
+		}
+		if n > room {
+			e.Errorf("room for %d, returned %d", room, n)
+		}
+		e.isLocal(err)
+		if !e.s.Alive() {
+			e.s = e.dial()
+		}
+		e.usable(e.s)
+	}
+}
+
+// fullWriter fails once its room is used up, as a disk does.
+type fullWriter struct{ room int64 }
+
+func (w *fullWriter) Write(p []byte) (int, error) {
+	n := min(w.room, int64(len(p)))
+	w.room -= n
+	if n < int64(len(p)) {
+		return int(n), errBoom
+	}
+	return int(n), nil
+}
