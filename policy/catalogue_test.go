@@ -362,6 +362,84 @@ func TestVerdictFillsTheWords(t *testing.T) {
 	}
 }
 
+// Every placeholder, for a fault that knows everything and for one that knows
+// nothing, as in xfer explain.
+func TestFill(t *testing.T) {
+	row := Row{Head: "{host} {user} {path} {dir} {name} {url} {dirurl} {said} {action}"}
+	locate := func(p string) string { return "acme:" + p }
+	for _, c := range []struct {
+		fault Fault
+		want  string
+	}{
+		{
+			Fault{Host: "h", User: "u", Path: "/in/a b.csv", Op: "STOR", Code: 550, Text: "no", Locate: locate},
+			`h "u" /in/a b.csv /in a b.csv 'acme:/in/a b.csv' acme:/in 550 no the upload`,
+		},
+		{ // a temporary name is not the person's
+			Fault{Host: "h", User: "u", Path: "in/.a.csv.part", Final: "in/a.csv", Op: "write", Code: 4, Locate: locate},
+			`h "u" in/a.csv in a.csv acme:in/a.csv acme:in 4 the upload`,
+		},
+		{
+			Fault{Host: "h", User: "u", Path: "a.csv", Op: "RETR", Locate: locate},
+			`h "u" a.csv the login directory a.csv acme:a.csv acme:. no reply the download`,
+		},
+		{
+			Fault{Host: "h\x1b[2J", User: "u\n", Path: "\x07", Op: "X\x00", Locate: locate},
+			"h?[2J \"u\" ? the login directory ? 'acme:?' acme:. no reply the command X?",
+		},
+		{Fault{}, "the server this login the path the directory the name URL URL no reply the operation"},
+		{Fault{Locate: locate}, "the server this login the path the directory the name acme:. acme:. no reply the operation"},
+	} {
+		if got := row.Verdict(&c.fault).Head; got != c.want {
+			t.Errorf("got  %s\nwant %s", got, c.want)
+		}
+	}
+}
+
+func TestDefaultHeads(t *testing.T) {
+	for _, c := range []struct {
+		row  Row
+		want string
+	}{
+		{Row{Protocol: FTP, Code: 399}, "the server refused the listing"},
+		{Row{Protocol: FTP, Code: 400}, "the server could not do the listing now"},
+		{Row{Protocol: FTP, Code: 499}, "the server could not do the listing now"},
+		{Row{Protocol: FTP, Code: 500}, "the server refused the listing"},
+		{Row{Protocol: SFTP, Code: 4}, "the server refused the listing"},
+		{Row{Protocol: Net, Name: "no way"}, "no way"},
+		{Row{Protocol: FTP, Code: 450, Head: "{host} has none"}, "the server has none"},
+	} {
+		if got := c.row.Verdict(&Fault{Op: "MLSD"}).Head; got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
+func TestActions(t *testing.T) {
+	for ops, want := range map[string]string{
+		"STOR APPE STOU ALLO write put":  "the upload",
+		"RETR read get":                  "the download",
+		"LIST MLSD NLST opendir readdir": "the listing",
+		"MKD mkdir":                      "creating the directory",
+		"RMD rmdir":                      "removing the directory",
+		"DELE remove":                    "the deletion",
+		"RNFR RNTO rename posix-rename":  "the rename",
+		"USER PASS ACCT auth":            "the login",
+		"open":                           "opening the file",
+		"stat lstat SIZE MDTM MLST":      "looking at the file",
+		"setstat MFMT":                   "setting time or mode",
+		"symlink link":                   "the link",
+		"greeting dial":                  "the connection",
+		"NOOP":                           "the command NOOP",
+	} {
+		for op := range strings.FieldsSeq(ops) {
+			if got := action(&Fault{Op: op}); got != want {
+				t.Errorf("%s: %q, want %q", op, got, want)
+			}
+		}
+	}
+}
+
 func TestHostKeyAdvice(t *testing.T) {
 	f := &Fault{
 		Protocol: SSH, Op: "handshake", Host: "[sftp.example]:2222", Cause: CauseHostKeyChanged,
@@ -383,8 +461,8 @@ func TestFoundPanicsOnAnUnknownRule(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	defer func() {
-		if recover() == nil {
-			t.Error("no panic")
+		if got := recover(); got != "policy: no such rule: remote-nonsense" {
+			t.Errorf("panic: %v", got)
 		}
 	}()
 	Found(&Fault{}, "remote-nonsense", "")

@@ -460,7 +460,7 @@ var causeRows = []Row{
 		Causes: []string{"the same command is still running, for example from cron"},
 		Does:   doesGiveUp,
 		Next:   "wait for the other one to end, or stop it, then run the same command",
-		Remedy: GiveUp, Kind: KindLocal,
+		Remedy: GiveUp, Kind: KindTemporary,
 		Source: "flock(2)",
 	},
 	{

@@ -182,7 +182,7 @@ func TestSaid(t *testing.T) {
 	}{
 		{Fault{Code: 550, Text: "Permission denied", Err: errors.New("x")}, "550 Permission denied"},
 		{Fault{Code: 4}, "4"},
-		{Fault{Text: "connection refused", Cause: CauseRefused}, "connection refused"},
+		{Fault{Text: "refused by the peer", Cause: CauseRefused}, "refused by the peer"},
 		{Fault{Cause: CauseRefused, Err: errors.New("dial tcp: x")}, "connection refused"},
 		{Fault{Cause: "unheard-of"}, "unheard-of"},
 		{Fault{Err: errors.New("a\x1b[31m\nb")}, "a?[31m / b"},

@@ -342,6 +342,23 @@ func TestARefusedLoginIsSentOnce(t *testing.T) {
 	})
 }
 
+// A step that was carried out is not due again.
+func TestAStepIsCarriedOutOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlay(
+			&Fault{Protocol: FTP, Phase: Data, Op: "STOR", Cause: CauseReset}, ftpFault(425, "STOR"),
+			&Fault{Protocol: FTP, Phase: Finish, Op: "STOR", Cause: CauseReset}, ftpFault(450, "STOR"),
+		).can(Reconnect, SwitchMode)
+		p.op.Reconcile = func(context.Context) (bool, error) { p.record("look"); return false, nil }
+		e := &Engine{Limits: plain()}
+		e.Limits.Tries = 8
+		if err := e.Do(t.Context(), p.op); err != nil {
+			t.Fatal(err)
+		}
+		p.check(t, "try@0s reconnect@1s try@1s switch@1s try@1s look@1s try@1s try@3s")
+	})
+}
+
 // Progress and deadlines.
 
 func TestProgressGivesTheTriesBack(t *testing.T) {
@@ -365,6 +382,26 @@ func TestProgressGivesTheTriesBack(t *testing.T) {
 		p.op.Progress = func() int64 { return across } // large, but it does not grow
 		gaveUp(t, p.do(t.Context()), "net-reset")
 		p.check(t, "try@0s try@1s try@3s try@7s")
+
+		// It grows once, at the second try, and then no more.
+		p = newPlay(times(10, &Fault{Protocol: FTP, Phase: Data, Cause: CauseReset})...)
+		p.op.Progress = func() int64 { return min(across+int64(len(p.steps)), across+2) }
+		gaveUp(t, p.do(t.Context()), "net-reset")
+		p.check(t, "try@0s try@1s try@2s try@4s try@8s")
+	})
+}
+
+// The backoff does not count the time of the tries: after an hour of sending it
+// still begins with the first delay.
+func TestLongTries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlay(times(2, &Fault{Protocol: FTP, Phase: Data, Cause: CauseReset})...)
+		try := p.op.Try
+		p.op.Try = func(ctx context.Context) error { time.Sleep(time.Hour); return try(ctx) }
+		if err := p.do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		p.check(t, "try@1h0m0s try@2h0m1s try@3h0m3s")
 	})
 }
 
@@ -563,8 +600,9 @@ func TestEvents(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		p := newPlay(
-			ftpFault(450, "STOR"), ftpFault(425, "STOR"), ftpFault(425, "STOR"), ftpFault(452, "STOR"),
+			ftpFault(450, "STOR"), ftpFault(425, "STOR"), ftpFault(425, "STOR"), ftpFault(452, "STOR"), ftpFault(550, "STOR"),
 		).can(SwitchMode)
+		p.op.Diagnose = func(_ context.Context, f *Fault) Verdict { return Found(f, "remote-busy", "") }
 		p.op.About = func(r Remedy) string {
 			if r == SwitchMode {
 				return "switching to active"
@@ -588,11 +626,13 @@ func TestEvents(t *testing.T) {
 			"put a.csv: 425 → switch-mode in 0s (2 of 8) switching to active",
 			"put a.csv: 425 → retry in 2s (2 of 8) ",
 			"put a.csv: 452 → retry in 20s (3 of 5) ",
+			"put a.csv: 550 → diagnose in 0s (4 of 8) ",
+			"put a.csv: 550 → retry in 8s (4 of 8) ",
 		}
 		if !slices.Equal(events, want) {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(events, "\n"), strings.Join(want, "\n"))
 		}
-		if got := strings.Join(also, " "); got != "ftp-450 ftp-425 ftp-425 ftp-452" {
+		if got := strings.Join(also, " "); got != "ftp-450 ftp-425 ftp-425 ftp-452 ftp-550 remote-busy" {
 			t.Errorf("the second observer saw %s", got)
 		}
 		if e.Observed(nil) != e {

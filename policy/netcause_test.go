@@ -40,6 +40,10 @@ func TestNetCause(t *testing.T) {
 		{"name server failing", &net.DNSError{Name: "h", IsTemporary: true}, CauseDNS},
 		{"a deadline of a context", fmt.Errorf("dial: %w", context.DeadlineExceeded), CauseTimeout},
 		{"cancelled", context.Canceled, ""},
+		{"a certificate that may not sign", x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign}, CauseCertUntrusted},
+		{"an unknown authority", x509.UnknownAuthorityError{}, CauseCertUntrusted},
+		{"a certificate refused otherwise", &tls.CertificateVerificationError{Err: errors.New("x")}, CauseCertUntrusted},
+		{"an alert of QUIC", tls.AlertError(40), CauseTLS},
 		{"a file", &fs.PathError{Op: "open", Path: "a", Err: fs.ErrNotExist}, ""},
 		{"anything else", errors.New("connection refused"), ""}, // never from the text
 	} {

@@ -61,7 +61,7 @@ func FuzzSanitize(f *testing.F) {
 func TestShellQuote(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"", "''"},
-		{"acme:in/a-b_c.csv", "acme:in/a-b_c.csv"},
+		{"acme:in/az-AZ_09.csv", "acme:in/az-AZ_09.csv"},
 		{"sftp://u@h:2222/in/a%20b", "sftp://u@h:2222/in/a%20b"},
 		{"Größe.csv", "Größe.csv"},
 		{"a b", "'a b'"},

@@ -106,7 +106,7 @@ var wordings = []wording{
 	{protocol: FTP, codes: []int{450}, ops: listOps, words: saysNothingHere, rule: "ftp-450-listing", says: "proftpd \"No files found\", FileZilla Server"},
 	{protocol: FTP, codes: []int{450, 451, 452}, words: saysQuota, rule: string(CauseRemoteQuota), says: "Serv-U 452"},
 	{protocol: FTP, codes: []int{450, 451}, words: saysSpace, rule: string(CauseRemoteSpace), says: "proftpd 451"},
-	{protocol: FTP, codes: []int{450}, words: saysBusy, rule: "ftp-550-busy", says: "any server"},
+	{protocol: FTP, codes: []int{450}, words: saysBusy, rule: "ftp-450", says: "any server"},
 
 	// Files, "no".
 	{protocol: FTP, codes: []int{550, 553}, words: saysEither, rule: "ftp-550", says: "servers that say \"not found or access denied\""},

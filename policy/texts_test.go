@@ -140,7 +140,7 @@ func TestServerTexts(t *testing.T) {
 		{FTP, Command, "LIST", 450, "Directory is empty", "ftp-450-listing"},
 		{FTP, Command, "RETR", 450, "No such file", "ftp-450"}, // only a listing is ambiguous
 		{FTP, Command, "LIST", 450, "Listing aborted", "ftp-450"},
-		{FTP, Command, "STOR", 450, "File is in use by another user", "ftp-550-busy"},
+		{FTP, Command, "STOR", 450, "File is in use by another user", "ftp-450"},
 		{FTP, Command, "STOR", 450, "Requested file action not taken", "ftp-450"},
 		{FTP, Finish, "STOR", 451, "No space left on device", "remote-space"},   // proftpd
 		{FTP, Finish, "STOR", 451, "Failure writing to local file.", "ftp-451"}, // vsftpd
@@ -336,7 +336,7 @@ func TestProtectedReplies(t *testing.T) {
 		rule string
 	}{
 		{"a refusal in clear text", 631, wrap("550 Permission denied\r\n"), "ftp-550-permission"},
-		{"without a line end", 632, wrap("450 File is busy"), "ftp-550-busy"},
+		{"without a line end", 632, wrap("450 File is busy"), "ftp-450"},
 		{"the code alone decides", 633, wrap("452 Insufficient storage space\r\n"), "ftp-452"},
 		{"several lines", 632, wrap("550-Sorry\r\n550 Disk quota exceeded\r\n"), "ftp-550-quota"},
 		{"an unnamed code inside", 631, wrap("549 what\r\n"), "ftp-5yz"},

@@ -85,13 +85,18 @@ func (l *Link) Reconnect(ctx context.Context) error {
 // SwitchMode changes between passive and active, on the same login where the
 // session can, else with a new one.
 func (l *Link) SwitchMode(ctx context.Context) error {
-	l.mode = l.mode.other()
+	before := l.mode
+	l.mode = before.other()
 	if s := l.live(); s != nil {
 		if f := s.Extras().SwitchMode; f != nil && f(ctx) == nil {
 			return nil
 		}
 	}
-	return l.Reconnect(ctx)
+	err := l.Reconnect(ctx)
+	if err != nil {
+		l.mode = before // the switch is still due
+	}
+	return err
 }
 
 // other is the mode after a switch. A wish that forbids the switch never gets here.

@@ -79,6 +79,9 @@ func rowOf(args []string) (policy.Row, error) {
 	if _, ok := policy.Lookup(f.Protocol, code); !ok {
 		return policy.Row{}, usagef("no code %d: FTP has 100 to 699, SFTP 0 to 31", code)
 	}
+	if f.Protocol == policy.FTP && code/10%10 == 3 {
+		f.Phase = policy.Auth // x3z is about authentication
+	}
 	if code == 0 {
 		row, _ := policy.Lookup(policy.SFTP, 0)
 		return row, nil
