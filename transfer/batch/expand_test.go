@@ -1,0 +1,202 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/xfer-cli/xfer/auth"
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/lab"
+	"github.com/xfer-cli/xfer/transfer/sftp"
+)
+
+// tree makes files; a name that ends in "/" is a directory.
+func tree(t *testing.T, root string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		path := filepath.Join(root, filepath.FromSlash(name))
+		var err error
+		if name[len(name)-1] == '/' {
+			err = os.MkdirAll(path, 0o755)
+		} else {
+			err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(name), 0o644))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// told is what each was called with: "rel", "rel/" for a directory, "!cause path"
+// for what can't be transferred; sorted.
+type told struct {
+	root string
+	list []string
+}
+
+func (l *told) each(e Entry) error {
+	switch {
+	case e.Err != nil:
+		rel, err := filepath.Rel(l.root, e.Path)
+		if err != nil {
+			rel = e.Path
+		}
+		l.list = append(l.list, "!"+string(policy.FaultOf(e.Err).Cause)+" "+filepath.ToSlash(rel))
+	case e.Dir:
+		l.list = append(l.list, e.Rel+"/")
+	default:
+		l.list = append(l.list, e.Rel)
+	}
+	return nil
+}
+
+func (l *told) want(t *testing.T, what string, want ...string) {
+	t.Helper()
+	slices.Sort(l.list)
+	slices.Sort(want)
+	if !slices.Equal(l.list, want) {
+		t.Errorf("%s:\n got %q\nwant %q", what, l.list, want)
+	}
+}
+
+func TestLocal(t *testing.T) {
+	root := t.TempDir()
+	tree(t, root, "a.csv", "b.csv", "c.txt", "d/e.csv", "d/f/g.csv", "d/empty/", "[x].csv", "x.csv")
+	in := func(p string) string { return filepath.Join(root, p) }
+	tests := []struct {
+		name      string
+		args      []string
+		recursive bool
+		want      []string
+	}{
+		{"files", []string{in("a.csv"), in("c.txt")}, false, []string{"a.csv", "c.txt"}},
+		{"pattern", []string{in("?.csv")}, false, []string{"a.csv", "b.csv", "x.csv"}},
+		{"a name that looks like a pattern", []string{in("[x].csv")}, false, []string{"[x].csv"}},
+		{"across directories", []string{in("**/*.csv")}, false, []string{"a.csv", "b.csv", "x.csv", "[x].csv", "e.csv", "g.csv"}},
+		{"no match", []string{in("*.zip"), in("a.csv")}, false, []string{"!local-missing *.zip", "a.csv"}},
+		{"missing", []string{in("nowhere")}, false, []string{"!local-missing nowhere"}},
+		{"directory without -r", []string{in("d")}, false, []string{"!local-directory d"}},
+		{"directory", []string{in("d")}, true, []string{"d/", "d/e.csv", "d/f/", "d/f/g.csv", "d/empty/"}},
+	}
+	for _, tt := range tests {
+		got := told{root: root}
+		if err := Local(tt.args, tt.recursive, got.each); err != nil {
+			t.Fatal(err)
+		}
+		got.want(t, tt.name, tt.want...)
+	}
+}
+
+// TestLocalLinks: links to files are followed, links to directories are told, so
+// that a loop ends.
+func TestLocalLinks(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("links need a privilege on Windows")
+	}
+	root := t.TempDir()
+	tree(t, root, "d/a", "d/sub/b")
+	for link, target := range map[string]string{"d/link": "a", "d/loop": "..", "d/dangling": "nowhere", "top": "d"} {
+		if err := os.Symlink(target, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := told{root: root}
+	if err := Local([]string{filepath.Join(root, "d")}, true, got.each); err != nil {
+		t.Fatal(err)
+	}
+	got.want(t, "links", "d/", "d/a", "d/sub/", "d/sub/b", "d/link", "!local-directory d/loop", "!local-missing d/dangling")
+
+	got = told{root: root}
+	if err := Local([]string{filepath.Join(root, "top")}, true, got.each); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(got.list, "top/a") || !slices.Contains(got.list, "top/sub/b") {
+		t.Errorf("an argument that is a link to a directory: %q", got.list)
+	}
+}
+
+// server is an SFTP lab over a directory.
+func server(t *testing.T) (*transfer.Link, *policy.Engine, string) {
+	t.Helper()
+	root := t.TempDir()
+	srv, err := lab.StartSFTP(lab.SFTPConfig{Root: root, User: "u", Password: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	dial := func(ctx context.Context, _ transfer.Hints) (transfer.Session, error) {
+		return sftp.Dial(ctx, sftp.Options{
+			Address:  srv.Addr(),
+			Login:    &auth.Login{User: "u", Password: &auth.Source{Given: auth.NewSecret("p"), GivenBy: "the test"}},
+			HostKeys: &auth.HostKeys{Files: []string{srv.KnownHostsFile()}},
+		})
+	}
+	l := transfer.NewLink(transfer.Location{Scheme: transfer.SchemeSFTP, Host: "127.0.0.1", User: "u"}, dial, transfer.ModeAuto, nil)
+	t.Cleanup(func() { _ = l.Close(context.Background()) })
+	return l, &policy.Engine{Limits: policy.Limits{Tries: 1}}, root
+}
+
+func TestRemote(t *testing.T) {
+	l, e, root := server(t)
+	tree(t, root, "in/a.csv", "in/b.csv", "in/c.txt", "in/d/e.csv", "in/d/empty/", "in/[x].csv", "in/x.csv",
+		"in/.a.csv.xfer-0123456789ab.part", "out/a.csv")
+	tests := []struct {
+		name, pattern string
+		recursive     bool
+		want          []string
+	}{
+		{"file", "/in/a.csv", false, []string{"a.csv"}},
+		{"relative", "in/a.csv", false, []string{"a.csv"}},
+		{"pattern", "/in/?.csv", false, []string{"a.csv", "b.csv", "x.csv"}},
+		{"a name that looks like a pattern", "/in/[x].csv", false, []string{"[x].csv"}},
+		{"pattern of directories", "/*/a.csv", false, []string{"a.csv", "a.csv"}},
+		{"tree", "/in", true, []string{"in/", "in/a.csv", "in/b.csv", "in/c.txt", "in/d/", "in/d/e.csv", "in/d/empty/", "in/[x].csv", "in/x.csv"}},
+		{"what is in a tree", "/in/d/.", true, []string{"/", "e.csv", "empty/"}},
+	}
+	for _, tt := range tests {
+		got := told{root: root}
+		if err := Remote(t.Context(), l, e, "get", tt.pattern, tt.recursive, got.each); err != nil {
+			t.Fatal(err)
+		}
+		got.want(t, tt.name, tt.want...)
+	}
+	err := Remote(t.Context(), l, e, "get", "/in/*.zip", false, new(told).each)
+	if !transfer.IsMissing(err) {
+		t.Errorf("no match: %v, want a missing file", err)
+	}
+}
+
+// TestRemoveAll: a link goes, what it points to stays.
+func TestRemoveAll(t *testing.T) {
+	l, e, root := server(t)
+	tree(t, root, "keep/a", "gone/b", "gone/sub/c", "gone/.a.xfer-0123456789ab.part")
+	if runtime.GOOS != "windows" {
+		for _, link := range []string{"gone/link", "toplink"} {
+			if err := os.Symlink(map[string]string{"gone/link": "../keep", "toplink": "keep"}[link], filepath.Join(root, link)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := RemoveAll(t.Context(), l, e, "rm", "/toplink"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := RemoveAll(t.Context(), l, e, "rm", "/gone"); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(root)
+	if err != nil || len(left) != 1 || left[0].Name() != "keep" {
+		t.Errorf("left: %v %v", left, err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "keep", "a")); err != nil {
+		t.Error("what the link pointed to is gone")
+	}
+	if err := RemoveAll(t.Context(), l, e, "rm", "/gone"); !transfer.IsMissing(err) {
+		t.Errorf("again: %v", err)
+	}
+}
