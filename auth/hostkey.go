@@ -418,7 +418,7 @@ func validHosts(field string) bool {
 		_, err2 := base64.StdEncoding.DecodeString(parts[3])
 		return err1 == nil && err2 == nil
 	}
-	for _, p := range strings.Split(field, ",") {
+	for p := range strings.SplitSeq(field, ",") {
 		negated := strings.HasPrefix(p, "!")
 		p = strings.TrimPrefix(p, "!")
 		if p == "" {

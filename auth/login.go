@@ -251,7 +251,8 @@ func (a *Attempt) answer(name, instruction string, questions []string, echos []b
 	}
 	answers := make([]string, len(questions))
 	for i, q := range questions {
-		secret, err := a.ask(clean(strings.TrimSpace(strings.Join([]string{name, instruction, q}, " "))), echos[i])
+		text := strings.Join([]string{name, instruction, q}, " ")
+		secret, err := a.ask(clean(strings.Trim(text, " :\r\n")), echos[i])
 		if err != nil {
 			a.reasons = append(a.reasons, err)
 			return nil, err

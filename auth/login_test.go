@@ -327,7 +327,7 @@ func TestServerWordsAreCleaned(t *testing.T) {
 	if err := s.handshake(t, &Login{User: "acme", Prompter: p}); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"?[2JPassword?:"}; !slices.Equal(p.asked, want) {
+	if want := []string{"?[2JPassword?"}; !slices.Equal(p.asked, want) {
 		t.Errorf("asked %q, want %q", p.asked, want)
 	}
 }

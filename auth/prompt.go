@@ -3,7 +3,7 @@ package auth
 import "context"
 
 // Prompter asks the person at the terminal. The program provides it; where
-// there is nobody to ask it is nil.
+// there is nobody to ask it is nil. Questions have no colon at their end.
 type Prompter interface {
 	// Secret asks without showing what is typed.
 	Secret(ctx context.Context, question string) (Secret, error)

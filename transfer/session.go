@@ -157,6 +157,9 @@ type Source struct {
 	// Progress, if set, is called with the position in the file, in bytes, as
 	// the transfer advances, from any goroutine but never from two at once.
 	Progress func(pos int64)
+	// Wait, if set, is called before each chunk of n bytes is moved and blocks
+	// as long as a rate limit demands. Its error ends the transfer.
+	Wait func(ctx context.Context, n int) error
 }
 
 // Sink is what a Get writes.
@@ -166,8 +169,9 @@ type Sink struct {
 	W io.Writer
 	// Size is the expected length of the whole file in bytes, -1 when unknown.
 	Size int64
-	// Progress is as in Source.
+	// Progress and Wait are as in Source.
 	Progress func(pos int64)
+	Wait     func(ctx context.Context, n int) error
 }
 
 // Timeouts limit every wait. The zero value of a field takes the default.

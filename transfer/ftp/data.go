@@ -26,6 +26,7 @@ type dataConn struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
+	upload   bool
 	port     int   // passive
 	extended bool  // passive: the port is from EPSV
 	door     *door // active
@@ -54,7 +55,7 @@ type outcome struct {
 }
 
 func newDataConn(x *interposer) *dataConn {
-	d := &dataConn{x: x, end: make(chan outcome, 1)}
+	d := &dataConn{x: x, upload: x.op == "STOR", end: make(chan outcome, 1)}
 	d.idle.Store(int64(x.o.Timeouts.Idle))
 	d.ctx, d.cancel = context.WithCancelCause(x.ctx)
 	return d
@@ -155,14 +156,12 @@ func (d *dataConn) ended(o outcome) {
 	case o.err != nil:
 		// The data may well arrive without its control connection, which a NAT
 		// drops when it is silent for long.
-	case d.upload():
+	case d.upload:
 		d.cancel(errFinal)
 	case !o.reply.completed():
 		d.idle.Store(int64(abortGrace)) // what is on its way is still welcome
 	}
 }
-
-func (d *dataConn) upload() bool { return d.x.op == "STOR" }
 
 // ready makes the connection fit for bytes, once the server has answered with a
 // 1xx: it lets the server in (active mode) and shakes hands (TLS). A handshake
@@ -274,14 +273,20 @@ func (d *dataConn) Close() error {
 // tickets that lie unread make the kernel send a reset, on which vsftpd 3.0.3
 // says 426 and pyftpdlib 1.5.7 truncates the file and says 226.
 func (d *dataConn) hangUp() {
-	if !d.upload() {
+	if !d.upload {
 		if d.tls != nil && d.err == nil {
 			_ = d.tls.CloseWrite() // good manners; everything has arrived
 		}
 		return
 	}
 	d.early = d.early || len(d.end) > 0
-	if d.complete && d.tls != nil {
+	if !d.complete {
+		// Broken off, by us or by the server. A resumed upload gains from every
+		// byte that still gets there, and without a close_notify pyftpdlib would
+		// never answer; but nobody waits long for that.
+		d.s.lastWords(abortGrace)
+	}
+	if d.tls != nil {
 		if err := d.tls.CloseWrite(); err != nil {
 			d.complete = false
 			_ = d.failed(err)
@@ -291,14 +296,8 @@ func (d *dataConn) hangUp() {
 		return
 	}
 	_ = d.s.tcp.CloseWrite() // if it is gone, the final reply says so
-	switch {
-	case !d.complete:
-		// Broken off, by us or by the server. A resumed upload gains from every
-		// byte that still gets there, but nobody waits long for that.
-		_ = d.s.tcp.SetDeadline(time.Now().Add(abortGrace))
-		_, _ = io.Copy(io.Discard, d.s.tcp)
-	case d.tls != nil:
-		_, _ = io.Copy(io.Discard, d.tls)
+	if d.tls != nil || !d.complete {
+		_, _ = io.Copy(io.Discard, d.conn())
 	}
 }
 
@@ -320,9 +319,9 @@ func (x *interposer) finish() int {
 	d := x.data
 	limit := x.w.limit
 	switch {
-	case d.upload() && d.complete:
+	case d.complete:
 		limit = x.o.Timeouts.Final
-	case d.err != nil || x.ctx.Err() != nil:
+	case d.upload || d.err != nil || x.ctx.Err() != nil:
 		limit = abortGrace
 	}
 	o := d.await(limit)

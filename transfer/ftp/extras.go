@@ -193,6 +193,7 @@ func (s *session) facts() transfer.Facts {
 	f := transfer.Facts{}
 	for name, fact := range map[string]transfer.Fact{
 		factMode: m.worked, factEPSV: m.epsv, factTLS: s.tlsVersion,
+		factListA: s.manners.a, factZone: s.manners.zone,
 	} {
 		if fact.Value != "" {
 			f[name] = fact

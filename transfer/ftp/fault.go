@@ -45,6 +45,9 @@ func (x *interposer) lost(phase policy.Phase, op, path string, err error) *polic
 		}
 	case errors.As(err, &syntax):
 		f.Cause, f.Text = policy.CauseSyntax, syntax.what
+	case phase <= policy.Auth && isAlert(err):
+		// TLS 1.3: a client certificate is missed only after the handshake.
+		f.Protocol, f.Cause, f.Text = policy.TLS, policy.CauseTLS, plainText(err)
 	default:
 		f.Cause = lostCause(x.ctx, err)
 		if f.Cause != policy.CauseNoReply {
@@ -112,6 +115,13 @@ func noTLS(ctx context.Context, o *Options, err error) *policy.Fault {
 		f.Cause = policy.CauseTLS // an alert: its type is not exported
 	}
 	return f
+}
+
+// isAlert says whether the other side ended TLS with an alert, whose type package
+// tls does not export.
+func isAlert(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
 }
 
 func isPinError(err error) bool { return errors.Is(err, auth.ErrPin) }

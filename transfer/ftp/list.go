@@ -57,7 +57,7 @@ func (s *session) listFacts(dir, arg string, each func(transfer.Info) error) err
 	})
 	// pyftpdlib says 501 for a directory that is not there.
 	if f, ok := errors.AsType[*policy.Fault](err); ok && f.Cause == "" && (f.Code == 550 || f.Code == 501) {
-		return s.notListed(dir, arg, f)
+		return s.notListed("MLSD", dir, arg, reply{code: f.Code, lines: []string{f.Text}})
 	}
 	if err == nil && lines == 0 {
 		// Not even the directory itself: some servers answer so for one that
@@ -65,21 +65,6 @@ func (s *session) listFacts(dir, arg string, each func(transfer.Info) error) err
 		return s.mustExist(dir, arg)
 	}
 	return err
-}
-
-// notListed tells a missing directory from one that we may not read.
-func (s *session) notListed(dir, arg string, f *policy.Fault) error {
-	isDir, err := s.enter(arg)
-	if err != nil {
-		return err
-	}
-	if isDir {
-		if err := s.leave(); err != nil {
-			return err
-		}
-		return f // it is there
-	}
-	return s.absent("MLSD", dir, reply{code: 550, lines: []string{f.Text}})
 }
 
 // mustExist makes an error of an empty listing when the directory can't be entered.
@@ -94,7 +79,27 @@ func (s *session) mustExist(dir, arg string) error {
 	if r.completed() {
 		return s.leave()
 	}
-	return s.absent("CWD", dir, r)
+	return s.notListed("CWD", dir, arg, r)
+}
+
+// notListed is the fault of a directory that can't be listed: it is missing, it
+// is none, or we may not.
+func (s *session) notListed(op, dir, arg string, r reply) error {
+	f := s.x.said(policy.Command, op, dir, r)
+	if r.code != 550 && r.code != 501 {
+		return f
+	}
+	info, err := s.stat(dir, arg)
+	seen, isFault := errors.AsType[*policy.Fault](err)
+	switch {
+	case err == nil && !info.IsDir():
+		f.Cause = policy.CauseRemoteNotDirectory
+	case isFault && (seen.Code == 0 && seen.Cause != policy.CauseRemoteMissing):
+		return seen // the look itself failed
+	case isFault:
+		f.Cause = seen.Cause
+	}
+	return f
 }
 
 // listLines lists with LIST, from inside the directory: as an argument its name
@@ -111,7 +116,7 @@ func (s *session) listLines(dir, arg string, each func(transfer.Info) error) err
 		return err
 	}
 	if !r.completed() {
-		return s.absent("CWD", dir, r)
+		return s.notListed("CWD", dir, arg, r)
 	}
 	err = s.listHere(each)
 	if !s.Alive() {
@@ -123,71 +128,82 @@ func (s *session) listLines(dir, arg string, each func(transfer.Info) error) err
 	return err
 }
 
-// hidden says whether LIST -a is what shows names that begin with a dot.
-type hidden uint8
+// manners is how a server lists, as far as that is not known from FEAT: whether
+// "LIST -a" shows names that begin with a dot, and the time zone of its times.
+type manners struct {
+	a    transfer.Fact // "yes" or "no", zero when unknown
+	zone transfer.Fact // "+02:00", zero when unknown or not needed
+	// zoned: the zone is known, or can't be found out.
+	zoned    bool
+	location *time.Location // nil: UTC
+}
 
+// The facts about listings.
 const (
-	hiddenUnknown hidden = iota
-	hiddenByA
-	hiddenNever
+	factListA = "list-a"
+	factZone  = "zone"
 )
 
-func (h hidden) arg() string {
-	if h == hiddenByA {
-		return "-a"
+func newManners(o *Options) manners {
+	m := manners{location: o.Zone, zoned: o.Zone != nil}
+	if remembered(o.Hints.Facts, factListA) != "" {
+		m.a = o.Hints.Facts[factListA]
 	}
-	return ""
+	if t, err := time.Parse("-07:00", remembered(o.Hints.Facts, factZone)); err == nil && !m.zoned {
+		m.zone, m.zoned, m.location = o.Hints.Facts[factZone], true, t.Location()
+	}
+	return m
+}
+
+// arg is the argument of LIST for the current directory.
+func (m *manners) arg() string {
+	if m.a.Value == "no" {
+		return ""
+	}
+	return "-a"
 }
 
 // spoolLimit is how much of the first listing is kept while it is found out how
 // this server lists, in bytes.
 const spoolLimit = 256 << 10
 
-// listHere lists the current directory. The first listing of a session is also
-// the one that shows how this server lists: whether "-a" means hidden names and
-// not a file of that name, and which time zone its times are in.
+// listHere lists the current directory. The first listing of a session also
+// shows how this server lists. It is kept, as long as it is small, and asked
+// for again if it was too large or asked for in the wrong way.
 func (s *session) listHere(each func(transfer.Info) error) error {
-	if s.hidden != hiddenUnknown && s.zone.known {
-		return s.listing(s.hidden.arg(), each)
+	if s.manners.a.Value != "" && s.manners.zoned {
+		return s.listing(s.manners.arg(), each)
 	}
 	var spool []string
-	size, overflow := 0, false
-	asked := s.hidden.arg()
-	if s.hidden == hiddenUnknown {
-		asked = "-a"
-	}
-	sawSelf := false
-	keep := func(line string, bad error) error {
+	size, overflow, sawSelf := 0, false, false
+	err := s.x.lines("LIST", s.manners.arg(), func(line string, bad error) error {
 		sawSelf = sawSelf || strings.HasSuffix(line, " .")
-		if size += len(line); overflow || bad != nil || size > spoolLimit {
+		if size += len(line); bad != nil || size > spoolLimit {
 			overflow = true
-			return nil
+		} else if !overflow {
+			spool = append(spool, line)
 		}
-		spool = append(spool, line)
 		return nil
-	}
-	err := s.x.lines("LIST", asked, keep)
-	if f, ok := errors.AsType[*policy.Fault](err); ok && asked == "-a" && f.Code >= 500 && s.Alive() {
-		s.hidden = hiddenNever
+	})
+	asked := s.manners.a.Value == ""
+	if f, ok := errors.AsType[*policy.Fault](err); ok && asked && f.Code >= 500 && s.Alive() {
+		s.learnA("no", f.Said())
 		return s.listHere(each)
 	}
 	if err != nil {
 		return err
 	}
-	complete := !overflow
-	if s.hidden == hiddenUnknown {
-		s.hidden = hiddenNever
-		if sawSelf {
-			s.hidden = hiddenByA
-		} else {
-			complete = false // "-a" may have been taken for a name
-		}
+	if asked && sawSelf {
+		s.learnA("yes", "it shows the directory itself")
+	} else if asked {
+		s.learnA("no", "it shows nothing of its own")
+		overflow = true // "-a" may have been taken for a name
 	}
 	if err := s.learnZone(spool); err != nil {
 		return err
 	}
-	if !complete {
-		return s.listing(s.hidden.arg(), each)
+	if overflow {
+		return s.listing(s.manners.arg(), each)
 	}
 	p := s.parser(each)
 	for _, line := range spool {
@@ -196,6 +212,10 @@ func (s *session) listHere(each func(transfer.Info) error) error {
 		}
 	}
 	return p.end()
+}
+
+func (s *session) learnA(value, reason string) {
+	s.manners.a = transfer.Fact{Value: value, Reason: "LIST -a: " + reason, At: time.Now()}
 }
 
 // listing runs LIST and parses what comes while it comes.
@@ -215,7 +235,7 @@ type lineParser struct {
 }
 
 func (s *session) parser(each func(transfer.Info) error) *lineParser {
-	return &lineParser{Parser: listing.Parser{Now: time.Now(), Zone: s.zone.location}, s: s, each: each}
+	return &lineParser{Parser: listing.Parser{Now: time.Now(), Zone: s.manners.location}, s: s, each: each}
 }
 
 func (p *lineParser) add(info transfer.Info) error { return p.each(p.s.named(info)) }
@@ -344,17 +364,11 @@ func eachLine(r io.Reader, each func(line string, bad error) error) error {
 	}
 }
 
-// zone is the time zone of LIST.
-type zone struct {
-	known    bool
-	location *time.Location
-}
-
 // learnZone compares the time of a listed file with the UTC time of MDTM. Where
 // that is not possible times are taken for UTC.
 func (s *session) learnZone(lines []string) error {
-	if s.zone.known || !s.x.able.may("MDTM") {
-		s.zone.known = true
+	m := &s.manners
+	if m.zoned = m.zoned || !s.x.able.may("MDTM"); m.zoned {
 		return nil
 	}
 	p := listing.Parser{Now: time.Now()}
@@ -370,13 +384,17 @@ func (s *session) learnZone(lines []string) error {
 	if sample.Name == "" {
 		return nil // an empty directory tells nothing; the next may
 	}
-	t, _, err := s.modTime(sample.Name)
+	exact, _, err := s.modTime(sample.Name)
 	if err != nil {
 		return err
 	}
-	s.zone.known = true
-	if offset, ok := zoneOffset(sample.ModTime, t); ok && offset != 0 {
-		s.zone.location = time.FixedZone("server", int(offset/time.Second))
+	m.zoned = true
+	if offset, ok := zoneOffset(sample.ModTime, exact); ok {
+		m.location = time.FixedZone("server", int(offset/time.Second))
+		m.zone = transfer.Fact{
+			Value:  exact.In(m.location).Format("-07:00"),
+			Reason: fmt.Sprintf("LIST and MDTM differ by %v", offset), At: time.Now(),
+		}
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package ftp_test
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 
 	"github.com/xfer-cli/xfer/auth"
@@ -70,12 +69,4 @@ func optionsFor(t *testing.T, srv *transfertest.Server) ftp.Options {
 		o.TLS = c
 	}
 	return o
-}
-
-// testLog shows the wire with -v -args -wire.
-func testLog(t *testing.T) *slog.Logger {
-	if !*showWire {
-		return nil
-	}
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -33,12 +34,11 @@ type session struct {
 	home       string // the login directory as PWD says it, "" before it was asked for
 	// goodDir is a directory that was entered: what is not found in it is missing.
 	goodDir string
-	zone    zone
-	hidden  hidden
+	manners manners
 }
 
 func newSession(x *interposer) *session {
-	s := &session{x: x}
+	s := &session{x: x, manners: newManners(x.o)}
 	s.life, s.kill = context.WithCancel(context.Background())
 	return s
 }
@@ -100,8 +100,7 @@ func (s *session) Put(ctx context.Context, path string, off int64, src transfer.
 		return 0, err
 	}
 	if off > 0 {
-		// FTP has no command that discards what lies behind the new bytes.
-		if err := s.x.mustHold(off+u.sent, "after a resumed upload"); err != nil {
+		if err := s.x.mustHold(off + u.sent); err != nil {
 			return 0, err
 		}
 	}
@@ -146,23 +145,41 @@ func (x *interposer) uploaded(u *upload, libErr error) error {
 		return nil
 	case u.fault != nil:
 		return u.fault
-	case o.err == nil && o.reply.completed() && d.complete:
-		// What the server has by then is all that counts.
-		return x.mustHold(u.off+u.sent, "after a success that came before the end of the data")
+	case o.err == nil && o.reply.completed() && d.early && x.ctx.Err() == nil:
+		return x.endedEarly(u)
 	default:
 		return x.broken(d, o)
 	}
 }
 
-// mustHold checks the size of the file that was just sent, where the server
-// tells it.
-func (x *interposer) mustHold(want int64, when string) error {
+// endedEarly: the server said success before we had sent the end. What it has
+// by then is all that counts.
+func (x *interposer) endedEarly(u *upload) error {
+	want := u.src.Size
+	if want < 0 {
+		want = u.off + u.sent
+	}
+	size, ok, err := x.size(x.arg)
+	if err != nil || ok && size == want && (x.data.complete || u.left() == 0) {
+		return err
+	}
+	has := "an unknown number"
+	if ok {
+		has = strconv.FormatInt(size, 10)
+	}
+	return x.because(policy.Data, x.op, x.path, policy.CauseSize,
+		fmt.Sprintf("the server ended the transfer with a success, and has %s of %d bytes", has, want))
+}
+
+// mustHold checks the size of a file that was resumed, where the server tells
+// it: FTP has no command that discards what lies behind the new bytes.
+func (x *interposer) mustHold(want int64) error {
 	size, ok, err := x.size(x.arg)
 	if err != nil || !ok || size == want {
 		return err
 	}
 	return x.because(policy.Data, x.op, x.path, policy.CauseSize,
-		fmt.Sprintf("the file has %d bytes %s, not %d", size, when, want))
+		fmt.Sprintf("the file has %d bytes after a resumed upload, not %d", size, want))
 }
 
 // broken is the fault of a transfer that failed after its 1xx.
@@ -187,7 +204,10 @@ func (x *interposer) brokenBy(d *dataConn, o outcome) *policy.Fault {
 		return f
 	case o.err == nil && o.reply.class() >= 4:
 		f := x.refused(o.reply)
-		f.Phase, f.Err = phase, d.err
+		f.Err = d.err
+		if r := o.reply.code; r != 425 && r != 522 { // these say that there was no data connection
+			f.Phase = phase
+		}
 		if shaking && d.up() {
 			f.Cause = policy.CauseDataTLS
 		}

@@ -23,8 +23,9 @@ type stream struct {
 	// idle is a time.Duration. It may be shortened at any time.
 	idle *atomic.Int64
 
-	mu   sync.Mutex
-	stop error
+	mu    sync.Mutex
+	stop  error
+	until time.Time // once set, the deadline of everything; nothing interrupts any more
 }
 
 // tick is how long one system call may take, so that progress is seen on slow
@@ -40,17 +41,26 @@ func newStream(conn net.Conn, idle *atomic.Int64) *stream {
 func (s *stream) interrupt(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stop == nil {
+	if s.stop == nil && s.until.IsZero() {
 		s.stop = err
 		_ = s.conn.SetDeadline(time.Unix(1, 0)) // fails only on a closed one
 	}
+}
+
+// lastWords leaves so much time, once more, to a stream that may have been
+// interrupted: to end it in order.
+func (s *stream) lastWords(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stop, s.until = nil, time.Now().Add(d)
+	_ = s.conn.SetDeadline(s.until) // as above
 }
 
 // arm sets the deadline of the next system call.
 func (s *stream) arm() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stop == nil {
+	if s.stop == nil && s.until.IsZero() {
 		_ = s.conn.SetDeadline(time.Now().Add(min(tick, time.Duration(s.idle.Load())))) // as above
 	}
 	return s.stop
@@ -72,10 +82,16 @@ func (p *patience) goOn(moved bool, err error) error {
 	if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
-	if time.Since(p.last) >= time.Duration(p.s.idle.Load()) {
+	if time.Since(p.last) >= time.Duration(p.s.idle.Load()) || p.s.ending() {
 		return err
 	}
 	return nil
+}
+
+func (s *stream) ending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.until.IsZero()
 }
 
 func (s *stream) Read(b []byte) (int, error) {

@@ -23,10 +23,10 @@
 //
 // The map:
 //
-//	script.go    Rule and Action: when, what            log.go       what happened
-//	server.go    what both servers have in common       tree.go      the directory, its volumes
-//	ftp*.go      FTP: session, data connections, lists   tls.go       the certificate authority
-//	ssh.go       logins and channels                    sftp*.go     the file protocol
-//	profiles.go  SFTP servers of the world, as data     scenes.go    faults to show
+//	script.go    Rule and Action: when, what           log.go       what happened
+//	server.go    what both servers have in common      tree.go      the directory, its volumes
+//	ftp*.go      FTP: session, data connections, lists  tls.go       the certificate authority
+//	ssh.go       logins and channels                   sftp*.go     the file protocol
+//	profiles.go  SFTP servers of the world, as data    scenes.go    faults to show
 //	proxy.go     delay, cut, stall
 package lab

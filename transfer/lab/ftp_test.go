@@ -498,7 +498,7 @@ func TestFTPCrowd(t *testing.T) {
 }
 
 func TestFTPIdleTimeout(t *testing.T) {
-	c := login(t, startFTP(t, FTPConfig{IdleTimeout: 30 * time.Millisecond}))
+	c := login(t, startFTP(t, FTPConfig{IdleTimeout: 400 * time.Millisecond}))
 	c.want(421)
 	c.gone()
 }

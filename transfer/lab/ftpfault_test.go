@@ -432,6 +432,9 @@ func TestDataModes(t *testing.T) {
 			if strings.HasPrefix(tt.name, "active") {
 				cfg.Modes = PassiveOnly(tt.mode)
 			}
+			if tt.name == "active dropped" { // here the server does connect
+				cfg.DataTimeout = 10 * time.Second
+			}
 			srv := startFTP(t, cfg)
 			c := login(t, srv)
 			tt.talk(t, c)

@@ -125,8 +125,7 @@ func (p *Proxy) Moved() (up, down int64) {
 	return p.up, p.down
 }
 
-// Accepted is how many connections were relayed so far, and Cuts how many of
-// them SetCut broke.
+// Accepted is how many connections were relayed so far.
 func (p *Proxy) Accepted() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

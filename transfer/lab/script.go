@@ -26,7 +26,8 @@ type Rule struct {
 	//	"*"   any command or packet
 	On string
 	// Path is a pattern of path.Match: with a "/" for the whole path on the
-	// server, without for its last element. RENAME and RNTO match the new name.
+	// server, without for its last element. RENAME and RNTO match the new name,
+	// "auth" the method, "channel", "subsystem" and "exec" what is asked for.
 	Path string
 	// Nth is the first occurrence that the rule fires at, counted from 1 and
 	// over all connections since the rule was set; 0 is 1. Occurrences that an

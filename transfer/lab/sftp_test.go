@@ -26,7 +26,7 @@ func dialSSH(t *testing.T, srv *SFTP, auth ...ssh.AuthMethod) (*ssh.Client, erro
 		auth = []ssh.AuthMethod{ssh.Password("demo")}
 	}
 	conn := dialRaw(t, srv.Addr())
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	c, channels, requests, err := ssh.NewClientConn(conn, srv.Addr(), &ssh.ClientConfig{
 		User: "demo", Auth: auth, HostKeyCallback: ssh.FixedHostKey(srv.HostKeys()[0]),
 		HostKeyAlgorithms: []string{srv.HostKeys()[0].Type()},

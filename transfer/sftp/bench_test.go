@@ -22,7 +22,7 @@ func benchSession(b *testing.B, rtt time.Duration) (s *session, dir, disk string
 	b.Helper()
 	var o Options
 	if os.Getenv(transfertest.RealServersEnv) == "1" {
-		srv := transfertest.SSHD(b, transfertest.SSHDOptions{External: true})
+		srv := transfertest.SSHD(b, transfertest.SSHDOptions{External: true, Unprivileged: true})
 		o, dir, disk = sshdOptions(srv), srv.Root, srv.Dir
 	} else {
 		root := b.TempDir()

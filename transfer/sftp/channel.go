@@ -1,6 +1,7 @@
 package sftp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -37,21 +38,34 @@ type channel struct {
 // open starts an SFTP server on the connection. Errors are *ssh.OpenChannelError
 // when the server allows no more channels, errNotSFTP when there is no SFTP.
 func (c *connection) open(ctx context.Context) (*channel, error) {
-	return call(ctx, c, c.limits.Reply, func() (*channel, error) {
+	ch, err := call(ctx, c, c.limits.Reply, func() (*channel, error) {
 		ch := &channel{conn: c, packet: safePacket}
-		return ch, ch.start()
+		return ch, ch.start(true)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ch, ch.askLimits(ctx)
+}
+
+// another starts a further server like this one, in two round trips instead of
+// four: what works once is not asked about again.
+func (ch *channel) another(ctx context.Context) (*channel, error) {
+	return call(ctx, ch.conn, ch.conn.limits.Reply, func() (*channel, error) {
+		next := &channel{conn: ch.conn, packet: ch.packet}
+		return next, next.start(false)
 	})
 }
 
-func (ch *channel) start() error {
+func (ch *channel) start(confirm bool) error {
 	raw, requests, err := ch.conn.client.OpenChannel("session", nil)
 	if err != nil {
 		return err
 	}
 	go ch.listen(raw, requests)
 	// Not ssh.Session: it loses how the server's process ended.
-	ok, err := raw.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"}))
-	if err == nil && !ok {
+	ok, err := raw.SendRequest("subsystem", confirm, ssh.Marshal(struct{ Name string }{"sftp"}))
+	if err == nil && confirm && !ok {
 		err = fmt.Errorf("%w: there is no subsystem sftp", errNotSFTP)
 	}
 	if err != nil {
@@ -62,7 +76,7 @@ func (ch *channel) start() error {
 	if ch.paths, err = sftp.NewClientPipe(ch.tap, ch.tap); err != nil {
 		return ch.noSFTP(err)
 	}
-	return ch.askLimits()
+	return nil
 }
 
 // noSFTP explains a channel on which the first packet did not come.
@@ -74,14 +88,7 @@ func (ch *channel) noSFTP(err error) error {
 		return errLost
 	}
 	// The program ended at once: no sftp-server, or no shell to run it.
-	return fmt.Errorf("%w: %s", errNotSFTP, firstOf(ch.lastWords(), err.Error()))
-}
-
-func firstOf(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
+	return fmt.Errorf("%w: %s", errNotSFTP, cmp.Or(ch.lastWords(), err.Error()))
 }
 
 // listen collects what the server says beside SFTP: its error output, and how
@@ -131,26 +138,21 @@ func (ch *channel) lastWords() string {
 
 // askLimits learns how large packets may be (OpenSSH PROTOCOL §4.8), and how
 // long an answer takes.
-func (ch *channel) askLimits() error {
+func (ch *channel) askLimits(ctx context.Context) error {
 	if _, ok := ch.paths.HasExtension("limits@openssh.com"); !ok {
 		return nil
 	}
-	began := time.Now()
-	r := ch.tap.start(newRequest(fxpExtended).string("limits@openssh.com"), nil)
-	<-r.done
-	err := r.is(fxpExtendedReply)
+	f, err := ch.request(ctx, fxpExtendedReply, newRequest(fxpExtended).string("limits@openssh.com"))
 	if _, refused := err.(*status); refused {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	ch.conn.sawRTT(time.Since(began))
-	defer r.release()
-	r.fields.uint64() // longest packet
-	read, write := r.fields.uint64(), r.fields.uint64()
-	if r.fields.err != nil {
-		return r.fields.err
+	f.uint64() // longest packet
+	read, write := f.uint64(), f.uint64()
+	if f.err != nil {
+		return f.err
 	}
 	// 0 means that the server names no limit, and then nothing is promised.
 	if most := min(read, write); most > safePacket {
@@ -168,8 +170,13 @@ func (ch *channel) exchange(ctx context.Context, limit time.Duration, r request)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	began := time.Now()
 	answer := ch.tap.start(r, nil)
-	return answer, ch.conn.wait(ctx, limit, answer.done)
+	if err := ch.conn.wait(ctx, limit, answer.done); err != nil {
+		return answer, err
+	}
+	ch.conn.sawRTT(time.Since(began))
+	return answer, nil
 }
 
 // request makes a request of our own and gives the fields of its answer.

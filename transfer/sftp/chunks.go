@@ -268,10 +268,10 @@ func (c *chunks) settle() {
 }
 
 func (c *chunks) recycle(p *chunk) {
-	if p.raw != nil {
+	if len(p.raw) == room+c.size { // the first piece may have less
 		c.free = append(c.free, p.raw)
-		p.raw = nil
 	}
+	p.raw = nil
 }
 
 // result gives the mark, how far pieces were handed out, and why it stopped.

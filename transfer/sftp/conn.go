@@ -21,8 +21,9 @@ type connection struct {
 	// rtt is the shortest round trip seen, in nanoseconds; 0 unknown.
 	rtt atomic.Int64
 
-	// moved counts the SFTP bytes of all channels, both ways.
-	moved atomic.Int64
+	// moved counts the SFTP bytes of all channels, both ways; waiting counts who
+	// watches over an answer.
+	moved, waiting atomic.Int64
 
 	dead chan struct{} // closed when SSH has ended
 	root error         // why, once dead is closed
@@ -110,24 +111,28 @@ func (c *connection) why() error {
 const patience = 10
 
 // wait waits for done, at most until ctx ends or the server has been silent for
-// limit. A link that moves is not silent, however slow, up to patience times the
-// limit. Silence ends the connection: nothing on it can be relied on any more.
-// If ctx ends, the wait does, and the connection lives on.
+// limit. Silence ends the connection: nothing on it can be relied on any more. A
+// link that moves is not silent, however slow; after patience times the limit
+// only this wait is given up. If ctx ends, the wait does, and the connection
+// lives on.
 func (c *connection) wait(ctx context.Context, limit time.Duration, done <-chan struct{}) error {
 	watch := c.watch(limit)
 	defer watch.stop()
-	for {
+	for rounds := 0; ; {
 		select {
 		case <-done:
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-watch.timer.C:
-			if watch.rounds < patience && watch.moving() {
+			moving := watch.moving()
+			if rounds++; moving && rounds <= patience {
 				continue
 			}
 			err := &stalled{limit}
-			c.abort(err)
+			if !moving {
+				c.abort(err)
+			}
 			return err
 		}
 	}
@@ -135,35 +140,44 @@ func (c *connection) wait(ctx context.Context, limit time.Duration, done <-chan 
 
 // watch notices silence.
 type watch struct {
-	c      *connection
-	timer  *time.Timer
-	limit  time.Duration
-	seen   int64
-	rounds int
+	c     *connection
+	timer *time.Timer
+	limit time.Duration
+	seen  int64
+	begun bool
 }
 
+// watch begins to look only after a quarter of the limit: that asks the system
+// something, and hardly any wait takes so long.
 func (c *connection) watch(limit time.Duration) *watch {
-	return &watch{c: c, timer: time.NewTimer(limit), limit: limit, seen: c.position()}
+	c.waiting.Add(1)
+	return &watch{c: c, limit: limit, timer: time.NewTimer(limit / 4)}
 }
 
-func (w *watch) stop() { w.timer.Stop() }
+func (w *watch) stop() {
+	w.timer.Stop()
+	w.c.waiting.Add(-1)
+}
 
 // moving is asked when the timer has fired: if anything has moved since, the
 // timer starts anew.
 func (w *watch) moving() bool {
 	now := w.c.position()
-	if now == w.seen {
+	if w.begun && now == w.seen {
 		return false
 	}
-	w.seen = now
-	w.rounds++
-	w.timer.Reset(w.limit)
+	next := w.limit
+	if !w.begun {
+		next -= w.limit / 4
+	}
+	w.begun, w.seen = true, now
+	w.timer.Reset(next)
 	return true
 }
 
 // position is a number that changes whenever SFTP data moves in either direction,
 // also out of the system's buffers.
-func (c *connection) position() int64 { return c.moved.Load() - c.socket.queued() }
+func (c *connection) position() int64 { return c.moved.Load() + c.socket.arrived() }
 
 // call runs f, which takes no context, within wait. If ctx ends before f, f is
 // left behind; it ends with its answer or with the connection.
@@ -184,8 +198,8 @@ func call[T any](ctx context.Context, c *connection, limit time.Duration, f func
 	return value, err
 }
 
-// keepalive asks for a sign of life whenever nothing has moved for a while. A
-// refusal is one, too (RFC 4254 §4).
+// keepalive asks for a sign of life whenever nothing has moved for a while and
+// nobody else watches. A refusal is one, too (RFC 4254 §4).
 func (c *connection) keepalive() {
 	every := max(c.limits.Reply/2, time.Second)
 	t := time.NewTicker(every)
@@ -197,7 +211,7 @@ func (c *connection) keepalive() {
 			return
 		case <-t.C:
 		}
-		if now := c.position(); now != seen {
+		if now := c.position(); now != seen || c.waiting.Load() > 0 {
 			seen = now
 			continue
 		}

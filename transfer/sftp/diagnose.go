@@ -1,6 +1,7 @@
 package sftp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func (s *session) diagnose(ctx context.Context, f *policy.Fault, need int64) pol
 	d.look()
 	found := d.conclude()
 	g := *f
-	g.Path = firstOf(found.path, d.path)
+	g.Path = cmp.Or(found.path, d.path)
 	return policy.Found(&g, string(found.cause), found.evidence)
 }
 
@@ -141,7 +142,7 @@ func (d *diagnosis) name() *finding {
 		return found(policy.CauseRemoteName, "%s lies inside %s itself", d.path, d.from)
 	case d.fault.Op == "readlink" && d.target.exists():
 		return found(policy.CauseRemoteName, "%s is a %s, not a symbolic link", d.path, kindOf(d.target.info))
-	case d.fault.Code == fxBadMessage && d.target.missing() && d.dir.isDir():
+	case d.fault.Code == fxBadMessage && !d.target.exists() && d.dir.isDir():
 		return found(policy.CauseRemoteName, "the directory is there; the server does not take the name %q", name)
 	}
 	return nil
@@ -175,6 +176,9 @@ func (d *diagnosis) place() *finding {
 
 // permission is about code 3.
 func (d *diagnosis) permission() *finding {
+	if d.fault.Op == "rmdir" && d.target.isDir() && d.isMountPoint() {
+		return found(policy.CauseRemoteBusy, "%s is a mount point", d.path) // 4 for root, 3 for others
+	}
 	if d.fault.Code != fxPermission {
 		return nil
 	}
@@ -186,8 +190,6 @@ func (d *diagnosis) permission() *finding {
 		return found(policy.CauseRemoteReadOnly, "the server offers none of its requests that change something: it runs read-only (sftp-server -R)")
 	case writes && d.space != nil && d.space.ReadOnly:
 		return found(policy.CauseRemoteReadOnly, "the file system of %s is mounted read-only", d.parent())
-	case d.fault.Op == "rmdir" && d.isMountPoint():
-		return found(policy.CauseRemoteBusy, "%s is a mount point", d.path)
 	case code(d.dir.err) == fxPermission:
 		return &finding{policy.CauseRemotePermission, "not even " + d.parent() + " may be looked at", d.parent()}
 	}
@@ -266,11 +268,19 @@ func (d *diagnosis) fileSystem() *finding {
 	case d.fault.Op == "rmdir" || d.fault.Op == "remove":
 		return nil
 	case creates && d.space.FreeFiles == 0:
-		return found(policy.CauseRemoteInodes, "no inodes are free on %s, and %s of %s", d.parent(), amount(d.space.Free), amount(d.space.Total))
+		return found(policy.CauseRemoteInodes, "no inodes, but %s", d.free())
 	case d.space.Free < max(left, oneBlock):
-		return found(policy.CauseRemoteSpace, "%s of %s free on %s%s", amount(d.space.Free), amount(d.space.Total), d.parent(), d.needs())
+		return found(policy.CauseRemoteSpace, "%s%s", d.free(), d.needs())
 	}
 	return nil
+}
+
+// free says what the file system has: "0 B of 1.0 GiB free on /in".
+func (d *diagnosis) free() string {
+	if d.space.Total <= 0 {
+		return fmt.Sprintf("%s free on %s", amount(d.space.Free), d.parent())
+	}
+	return fmt.Sprintf("%s of %s free on %s", amount(d.space.Free), amount(d.space.Total), d.parent())
 }
 
 func (d *diagnosis) needs() string {
@@ -327,7 +337,7 @@ func (d *diagnosis) countEntries() string {
 func (d *diagnosis) rest() finding {
 	room := "the server does not tell how much space is free, nor whether the file system is read-only"
 	if d.space != nil {
-		room = fmt.Sprintf("%s of %s free on %s", amount(d.space.Free), amount(d.space.Total), d.parent())
+		room = d.free()
 	}
 	tried, probed := d.probe()
 	if probed && tried.cause != "" {

@@ -2,6 +2,7 @@ package sftp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ func Dial(ctx context.Context, o Options) (transfer.Session, error) {
 		defer c.abort(net.ErrClosed)
 		f := (&channel{conn: c}).fault(policy.Connect, "channel", "", err)
 		f.Protocol, f.Host = policy.SSH, o.host()
-		f.Text = firstOf(f.Text, policy.Sanitize(f.Err.Error()))
+		f.Text = cmp.Or(f.Text, policy.Sanitize(f.Err.Error()))
 		return nil, f
 	}
 	s := newSession(c, ch, o)
@@ -187,7 +188,7 @@ func (o *Options) handshakeFault(ctx context.Context, err error, s *socket, a *a
 		// or we are not welcome from here. OpenSSH may say which, in a line.
 		f := fault(policy.SSH, phase, op, err)
 		f.Cause = policy.CauseStartups
-		f.Text = firstOf(policy.Sanitize(string(s.said())), f.Text)
+		f.Text = cmp.Or(policy.Sanitize(string(s.said())), f.Text)
 		return f
 	case len(s.said()) > 0:
 		return o.notSSH(s)

@@ -23,9 +23,11 @@
 //	tap.go       the packets of a channel, both ways
 //	wire.go      the encoding
 //	session.go   transfer.Session on all that
-//	list.go put.go get.go
+//	list.go      listings, as they arrive
+//	file.go      requests about a handle
+//	put.go get.go
 //	chunks.go    the scheduler of a transfer's pieces
 //	lanes.go     several channels for one file
-//	diagnose.go  what is behind "Failure"
+//	diagnose.go  what is behind "Failure", with probe.go
 //	fault.go     errors into faults
 package sftp

@@ -51,10 +51,11 @@ func (ch *channel) fault(phase policy.Phase, op, path string, err error) *policy
 		return f
 	}
 	if isLost(err) {
-		f.Text = ch.lastWords()
+		// The server's process ends before the server says how.
 		if why := ch.conn.why(); why != nil {
 			f.Err = why
 		}
+		f.Text = ch.lastWords()
 	}
 	f.Cause = causeOf(f.Err)
 	return f

@@ -13,22 +13,40 @@ type file struct {
 	handle string
 }
 
-// open opens a file; flags are those of SSH_FXP_OPEN. It names no attributes:
-// servers differ in what they make of them.
+// openFile opens a file; flags are those of SSH_FXP_OPEN. It names no
+// attributes: servers differ in what they make of them.
 func (ch *channel) openFile(ctx context.Context, path string, flags uint32) (*file, error) {
-	f, err := ch.request(ctx, fxpHandle, newRequest(fxpOpen).string(path).uint32(flags).uint32(0))
-	if err != nil {
-		return nil, err
-	}
-	return ch.newFile(&f)
+	return ch.handle(ctx, newRequest(fxpOpen).string(path).uint32(flags).uint32(0))
 }
 
-func (ch *channel) newFile(f *fields) (*file, error) {
-	handle := f.string()
-	if f.err == nil && len(handle) > 256 { // draft-ietf-secsh-filexfer-02 §6.3
-		f.err = errMalformed
+// handle makes a request that is answered by a handle.
+func (ch *channel) handle(ctx context.Context, r request) (*file, error) {
+	answer, err := ch.exchange(ctx, ch.conn.limits.Reply, r)
+	if err != nil {
+		if answer != nil {
+			// The handle may still come, and an open file is in others' way.
+			go func() {
+				<-answer.done
+				if f, err := ch.opened(answer); err == nil {
+					f.letGo()
+				}
+			}()
+		}
+		return nil, err
 	}
-	return &file{ch: ch, handle: handle}, f.err
+	return ch.opened(answer)
+}
+
+func (ch *channel) opened(answer *reply) (*file, error) {
+	defer answer.release()
+	if err := answer.is(fxpHandle); err != nil {
+		return nil, err
+	}
+	f := &file{ch: ch, handle: answer.fields.string()}
+	if answer.fields.err == nil && len(f.handle) > 256 { // draft-ietf-secsh-filexfer-02 §6.3
+		return nil, errMalformed
+	}
+	return f, answer.fields.err
 }
 
 // startRead asks for up to len(into) bytes.

@@ -67,45 +67,34 @@ func (s *session) getSmall(ctx context.Context, path string, off int64, out *out
 
 // getLarge fetches pieces over one or more channels.
 func (s *session) getLarge(ctx context.Context, path string, off int64, out *output) (int64, error) {
-	size := out.dst.Size
-	if size < 0 {
-		// Only to choose the channel: what counts is the size of what is opened.
-		if a, err := s.control.attrs(ctx, newRequest(fxpStat).string(path)); err == nil {
-			size = a.info("", "").Size
-		}
-	}
-	ch := s.lane(ctx, size-off)
-	f, err := ch.openFile(ctx, path, openRead)
+	f, err := s.control.openFile(ctx, path, openRead)
 	if err != nil {
-		s.release(ch)
-		return 0, ch.fault(policy.Data, "open", path, err)
+		return 0, s.control.fault(policy.Data, "open", path, err)
 	}
 	end, before, err := f.extent(ctx, path, out.dst.Size)
 	if err != nil {
 		f.letGo()
-		s.release(ch)
 		return 0, err
 	}
-	list := newChunks(off, end, ch.packet, spread)
+	list := newChunks(off, end, s.control.packet, spread)
 	list.progress = out.dst.Progress
 	list.deliver = func(p *chunk) error { return out.write(p.data(), p.off) }
 	b := &bulk{
-		s: s, list: list,
+		s: s, list: list, size: end - off,
 		open: func(ctx context.Context, ch *channel) (*file, error) { return ch.openFile(ctx, path, openRead) },
 		work: func(f *file, p *chunk) error { return fetch(f, p, path, list, end) },
 	}
-	defer b.release()
+	if end == unknownEnd {
+		b.size = 0 // as far as anybody knows
+	}
 	b.run(ctx, f)
-
+	defer b.release()
+	defer b.letGo()
 	mark, _, err := list.result()
-	for _, f := range b.files[1:] {
-		f.letGo()
-	}
-	defer f.letGo()
 	if err != nil {
-		return mark - off, ch.fault(policy.Data, "read", path, err)
+		return mark - off, b.fault("read", path, err)
 	}
-	return mark - off, f.unchanged(ctx, path, before)
+	return mark - off, b.usable()[0].unchanged(ctx, path, before)
 }
 
 // extent finds where the file ends: as the handle says, else as was expected,

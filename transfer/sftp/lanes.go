@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/xfer-cli/xfer/policy"
 )
 
 const (
@@ -16,8 +19,8 @@ const (
 	// window is the flow control window of one channel in bytes, in both
 	// directions: no more can be under way on it (RFC 4254 §5.2).
 	window = 2 << 20
-	// loneDepth and depth are how many READs or WRITEs are under way on one
-	// channel: by itself, and beside others. Both exceed the window.
+	// loneDepth and depth are how many READs or WRITEs are under way on the
+	// first channel, which may stay the only one, and on each further one.
 	loneDepth, depth = 16, 8
 	// spread is how far apart pieces under way may be, in bytes: more than can
 	// be under way on all channels, so that none has to wait for another.
@@ -53,37 +56,42 @@ func (s *session) acquire(ctx context.Context) (*channel, error) {
 	s.lanes++
 	s.mu.Unlock()
 
-	ch, err := s.conn.open(ctx)
-	if err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.lanes--
-		s.most = min(s.most, s.lanes)
-		s.o.Log.Debug("sftp_channel_refused", "host", s.o.Address, "channels", s.lanes, "error", err)
-		return nil, err
+	opened := make(chan *channel)
+	go func() {
+		ch, err := s.control.another(context.WithoutCancel(ctx)) // it has a limit
+		if err != nil {
+			s.noMore(err)
+			close(opened)
+			return
+		}
+		select {
+		case opened <- ch:
+		case <-ctx.Done():
+			s.release(ch) // for the next transfer
+		}
+	}()
+	select {
+	case ch, ok := <-opened:
+		if !ok {
+			return nil, errNoLane
+		}
+		return ch, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	return ch, nil
 }
 
-// lane gives the channel on which a transfer of size bytes begins. What fits a
-// few packets does not wait for a channel of its own, and what gets none shares
-// the one for requests about paths.
-func (s *session) lane(ctx context.Context, size int64) *channel {
-	if size <= 4*int64(s.control.packet) {
-		return s.control
-	}
-	ch, err := s.acquire(ctx)
-	if err != nil {
-		return s.control
-	}
-	return ch
+// noMore takes down that the server refused a channel.
+func (s *session) noMore(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lanes--
+	s.most = min(s.most, s.lanes)
+	s.o.Log.Debug("sftp_channel_refused", "host", s.o.Address, "channels", s.lanes, "error", err)
 }
 
 // release takes a channel back.
 func (s *session) release(ch *channel) {
-	if ch == s.control {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ch.usable() {
@@ -93,69 +101,84 @@ func (s *session) release(ch *channel) {
 	}
 }
 
-// bulk is one transfer of file data over one or more channels.
+// bulk is one transfer of file data. It begins at once on the channel of the
+// requests about paths, and goes on over channels of its own as soon as there
+// are any: what waits for the window there holds up nobody.
 type bulk struct {
 	s    *session
 	list *chunks
+	// size is about how many bytes there are to move.
+	size int64
 	// open opens the file on a further channel.
 	open func(ctx context.Context, ch *channel) (*file, error)
 	// work moves one piece.
 	work func(f *file, p *chunk) error
 
-	asked atomic.Int64 // pieces whose answers are due
+	asked    atomic.Int64 // pieces whose answers are due
+	relieved atomic.Bool  // the first channel is not to begin another piece
 
 	mu    sync.Mutex
-	files []*file // one per channel, the first is the caller's
+	files []*file  // one per channel; the first is on the session's own
+	lost  *channel // the first that was lost
 }
 
 // run moves all pieces, beginning with the first file. It returns when nothing
 // more happens; the outcome is in the list.
 func (b *bulk) run(ctx context.Context, first *file) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	want := b.wanted()
 	b.list.laneAdded()
-	b.add(first, want == 1)
+	leave := b.add(first, loneDepth)
 	var growing sync.WaitGroup
-	if want > 1 {
-		growing.Go(func() { b.grow(ctx, want) })
-	}
+	growing.Go(func() { b.grow(ctx, b.wanted(), leave) })
 	b.supervise(ctx)
 	cancel(errNoLane)
 	growing.Wait()
 }
 
-// wanted is with how many channels to begin.
+// wanted is how many channels the transfer wants for itself. Nearby it is two:
+// two processes on the server, and here decryption beside disk access. Far away
+// the windows are what limits the rate, and each channel has one of its own;
+// what it costs is three round trips, so that a file has to have some windows'
+// worth for each.
 func (b *bulk) wanted() int {
-	left := b.list.end - b.list.mark
 	switch {
-	case left <= 4*window:
+	case b.size <= 4*int64(b.s.control.packet):
+		return 0
+	case b.size <= 4*window:
 		return 1
 	case b.s.isFar():
-		return 4
+		return int(min(maxLanes, b.size/(2*window)))
 	default:
-		// Two processes on the server, and decryption beside disk access here.
 		return 2
 	}
 }
 
-// add puts another channel to work, which the list knows of already.
-func (b *bulk) add(f *file, alone bool) {
+// add puts n workers on a channel, which the list knows of already. The func it
+// returns takes the channel off the list again, once.
+func (b *bulk) add(f *file, n int) (leave func(error)) {
 	b.mu.Lock()
 	b.files = append(b.files, f)
 	b.mu.Unlock()
-	n := depth
-	if alone {
-		n = loneDepth
+	var once sync.Once
+	leave = func(err error) {
+		once.Do(func() {
+			b.mu.Lock()
+			if b.lost == nil && err != nil {
+				b.lost = f.ch
+			}
+			b.mu.Unlock()
+			b.list.laneLost(err)
+		})
 	}
-	lost := sync.OnceFunc(func() { b.list.laneLost(errLost) })
 	for range n {
-		go b.worker(f, lost)
+		go b.worker(f, leave)
 	}
+	return leave
 }
 
 // worker moves pieces until there are none, or its channel is lost.
-func (b *bulk) worker(f *file, lost func()) {
-	for {
+func (b *bulk) worker(f *file, leave func(error)) {
+	for f.ch != b.s.control || !b.relieved.Load() {
 		p := b.list.take()
 		if p == nil {
 			return
@@ -171,7 +194,7 @@ func (b *bulk) worker(f *file, lost func()) {
 		case isLost(err):
 			// Another channel may do it. A server's word, in contrast, is final.
 			b.list.repeat(p)
-			lost()
+			leave(err)
 			return
 		default:
 			b.list.fail(err)
@@ -188,6 +211,7 @@ func (b *bulk) supervise(ctx context.Context) {
 	defer watch.stop()
 	ended := ctx.Done()
 	var late <-chan time.Time
+	asking := false // answers were due when the watch last looked
 	for {
 		select {
 		case <-b.list.finished:
@@ -197,11 +221,13 @@ func (b *bulk) supervise(ctx context.Context) {
 			b.list.fail(context.Cause(ctx))
 			late = time.After(grace)
 		case <-watch.timer.C:
+			// A pipe that gives or takes nothing is no fault of the server's.
+			before := asking
+			asking = b.asked.Load() > 0
 			if watch.moving() {
 				continue
 			}
-			if b.asked.Load() == 0 {
-				// A pipe that gives or takes nothing is no fault of the server's.
+			if !before || !asking {
 				watch.timer.Reset(watch.limit)
 				continue
 			}
@@ -219,59 +245,25 @@ func (b *bulk) supervise(ctx context.Context) {
 	}
 }
 
-// grow adds channels: up to want at once, and then twice as many whenever the
-// windows are what limits the rate.
-func (b *bulk) grow(ctx context.Context, want int) {
-	for b.addLanes(ctx, want-b.lanes()) {
-		rtt := time.Duration(b.s.conn.rtt.Load())
-		if rtt < farAway || b.lanes() >= maxLanes || !b.limitedByWindows(ctx, rtt) {
-			return
-		}
-		want = 2 * b.lanes()
-	}
-}
-
-// limitedByWindows measures for a few round trips.
-func (b *bulk) limitedByWindows(ctx context.Context, rtt time.Duration) bool {
-	t := time.NewTimer(4 * rtt)
-	defer t.Stop()
-	began, from := time.Now(), b.list.position()
-	select {
-	case <-t.C:
-	case <-b.list.finished:
-		return false
-	case <-ctx.Done():
-		return false
-	}
-	perRTT := float64(b.list.position()-from) * float64(rtt) / float64(time.Since(began))
-	return perRTT > 0.4*float64(b.lanes()*window)
-}
-
-func (b *bulk) lanes() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.files)
-}
-
-// addLanes opens n channels, at the same time. It is false when there are no
-// more to be had; that is no failure.
-func (b *bulk) addLanes(ctx context.Context, n int) bool {
-	var opened sync.WaitGroup
-	var refused atomic.Bool
+// grow opens n further channels, at the same time, and puts each to work when
+// it is there; the first channel then leaves. That a server allows fewer is no
+// failure.
+func (b *bulk) grow(ctx context.Context, n int, leave func(error)) {
+	var opening sync.WaitGroup
 	for range n {
 		b.list.laneAdded()
-		opened.Go(func() {
+		opening.Go(func() {
 			f, err := b.openLane(ctx)
 			if err != nil {
 				b.list.laneLost(nil)
-				refused.Store(true)
 				return
 			}
-			b.add(f, false)
+			b.add(f, depth)
+			b.relieved.Store(true)
+			leave(nil)
 		})
 	}
-	opened.Wait()
-	return !refused.Load()
+	opening.Wait()
 }
 
 func (b *bulk) openLane(ctx context.Context) (*file, error) {
@@ -288,9 +280,34 @@ func (b *bulk) openLane(ctx context.Context) (*file, error) {
 
 // release gives the channels back.
 func (b *bulk) release() {
-	for _, f := range b.files {
+	for _, f := range b.files[1:] {
 		b.s.release(f.ch)
 	}
+}
+
+// usable are the files whose channels have not been lost, the first one if none.
+func (b *bulk) usable() []*file {
+	files := slices.DeleteFunc(slices.Clone(b.files), func(f *file) bool { return !f.ch.usable() })
+	if len(files) == 0 {
+		return b.files[:1]
+	}
+	return files
+}
+
+// letGo closes all handles without waiting for the answers.
+func (b *bulk) letGo() {
+	for _, f := range b.usable() {
+		f.letGo()
+	}
+}
+
+// fault describes why the transfer ended.
+func (b *bulk) fault(op, path string, err error) *policy.Fault {
+	ch := b.s.control
+	if b.lost != nil {
+		ch = b.lost
+	}
+	return ch.fault(policy.Data, op, path, err)
 }
 
 // isFar says whether the server is so far away that one window is too small.

@@ -18,11 +18,7 @@ func (s *session) List(ctx context.Context, dir string, each func(transfer.Info)
 		return err
 	}
 	ch := s.control
-	answer, err := ch.request(ctx, fxpHandle, newRequest(fxpOpendir).string(dir))
-	if err != nil {
-		return ch.fault(policy.Command, "opendir", dir, err)
-	}
-	d, err := ch.newFile(&answer)
+	d, err := ch.handle(ctx, newRequest(fxpOpendir).string(dir))
 	if err != nil {
 		return ch.fault(policy.Command, "opendir", dir, err)
 	}

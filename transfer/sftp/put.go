@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
+	"time"
 
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
@@ -26,16 +26,16 @@ func (s *session) Put(ctx context.Context, path string, off int64, src transfer.
 	if err != nil {
 		return 0, err
 	}
-	if whole && off == 0 && !s.o.Sync {
+	if whole && off == 0 {
 		return s.putSmall(ctx, path, in)
 	}
 	return s.putLarge(ctx, path, off, in)
 }
 
 // putSmall sends a file that fits one packet in two round trips: open, then
-// write, close and stat one behind the other. A server answers them in this
-// order; one that works on several requests at once still finishes the writes
-// of a handle before it closes it.
+// write, fsync, close and stat one behind the other. A server answers them in
+// this order; one that works on several requests at once still finishes the
+// writes of a handle before it closes it.
 func (s *session) putSmall(ctx context.Context, path string, in *input) (int64, error) {
 	ch := s.control
 	f, err := ch.openFile(ctx, path, openWrite|openCreate|openTrunc)
@@ -43,31 +43,37 @@ func (s *session) putSmall(ctx context.Context, path string, in *input) (int64, 
 		return 0, ch.fault(policy.Data, "open", path, err)
 	}
 	n := int64(in.head.n)
-	var written *reply
-	if n > 0 {
-		written = f.startWrite(in.head)
+	type step struct {
+		op     string
+		limit  time.Duration
+		answer *reply
 	}
-	closed := ch.tap.start(f.closeRequest(), nil)
+	var steps []step
+	if n > 0 {
+		steps = append(steps, step{"write", ch.conn.limits.Idle, f.startWrite(in.head)})
+	}
+	if s.syncs(ch) {
+		steps = append(steps, step{"fsync", ch.conn.limits.Final, ch.tap.start(f.syncRequest(), nil)})
+	}
+	steps = append(steps, step{"close", ch.conn.limits.Final, ch.tap.start(f.closeRequest(), nil)})
 	looked := ch.tap.start(newRequest(fxpStat).string(path), nil)
 
-	if written != nil {
-		err := ch.conn.wait(ctx, ch.conn.limits.Idle, written.done)
+	across := int64(0)
+	for _, st := range steps {
+		err := ch.conn.wait(ctx, st.limit, st.answer.done)
 		if err == nil {
-			err = written.ok()
+			err = st.answer.ok()
 		}
-		if err != nil {
-			return 0, ch.fault(policy.Data, "write", path, err)
+		switch {
+		case err == nil || st.op == "fsync" && is(err, fxUnsupported):
+		case st.op == "write":
+			return 0, ch.fault(policy.Data, st.op, path, err)
+		default:
+			return across, unconfirmed(ch.fault(policy.Data, st.op, path, err))
 		}
-	}
-	if in.src.Progress != nil {
-		in.src.Progress(n)
-	}
-	err = ch.conn.wait(ctx, ch.conn.limits.Final, closed.done)
-	if err == nil {
-		err = closed.ok()
-	}
-	if err != nil {
-		return n, unconfirmed(ch.fault(policy.Data, "close", path, err))
+		if across = n; st.op == "write" && in.src.Progress != nil {
+			in.src.Progress(n)
+		}
 	}
 	if err := ch.conn.wait(ctx, ch.conn.limits.Reply, looked.done); err != nil {
 		return n, ch.fault(policy.Command, "stat", path, err)
@@ -76,32 +82,37 @@ func (s *session) putSmall(ctx context.Context, path string, in *input) (int64, 
 	return n, s.compare(path, a, err, n)
 }
 
+// syncs says whether files are to be written to the disk before they are closed.
+func (s *session) syncs(ch *channel) bool {
+	_, can := ch.paths.HasExtension("fsync@openssh.com")
+	return can && s.o.Sync
+}
+
 // putLarge sends pieces over one or more channels.
 func (s *session) putLarge(ctx context.Context, path string, off int64, in *input) (int64, error) {
-	ch := s.lane(ctx, in.end-off)
-	f, err := ch.openForPut(ctx, path, off)
+	f, err := s.control.openForPut(ctx, path, off)
 	if err != nil {
-		s.release(ch)
 		return 0, err
 	}
 	b := &bulk{
-		s: s, list: newChunks(off, in.end, ch.packet, spread),
+		s: s, list: newChunks(off, in.end, s.control.packet, spread), size: in.end - off,
 		open: func(ctx context.Context, ch *channel) (*file, error) { return ch.openFile(ctx, path, openWrite) },
 		work: func(f *file, p *chunk) error { return f.write(p) },
 	}
-	defer b.release()
 	in.feed(b.list)
 	b.run(ctx, f)
+	defer b.release()
 
 	mark, reached, err := b.list.result()
 	if err != nil {
 		b.leave(mark, reached)
-		return mark - off, ch.fault(policy.Data, "write", path, err)
+		return mark - off, b.fault("write", path, err)
 	}
-	if err := b.finish(ctx, path); err != nil {
+	files := b.usable()
+	if err := s.finish(ctx, path, files); err != nil {
 		return mark - off, err
 	}
-	a, err := s.control.attrs(ctx, newRequest(fxpStat).string(path))
+	a, err := files[0].ch.attrs(ctx, newRequest(fxpStat).string(path))
 	return mark - off, s.compare(path, a, err, mark)
 }
 
@@ -147,26 +158,23 @@ func (f *file) cut(ctx context.Context, path string, off int64) error {
 	return nil
 }
 
-// finish makes the file durable if that is wished for, and closes it. An error
-// of close(2) may be the only news of a full disk (NFS). Handles of channels that
-// were lost on the way are closed already; what was written there, was answered.
-func (b *bulk) finish(ctx context.Context, path string) error {
-	open := slices.DeleteFunc(slices.Clone(b.files), func(f *file) bool { return !f.ch.usable() })
-	if len(open) == 0 {
-		open = b.files[:1] // whose error is then the outcome
-	}
-	first := open[0]
+// finish makes the file durable if that is wished for, and closes its handles.
+// An error of close(2) may be the only news of a full disk (NFS). Handles of
+// channels that were lost are closed already; what was written there, was
+// answered.
+func (s *session) finish(ctx context.Context, path string, files []*file) error {
+	first := files[0]
 	limit := first.ch.conn.limits.Final
-	if _, can := first.ch.paths.HasExtension("fsync@openssh.com"); can && b.s.o.Sync {
+	if s.syncs(first.ch) {
 		if err := first.command(ctx, limit, first.syncRequest()); err != nil && !is(err, fxUnsupported) {
 			return unconfirmed(first.ch.fault(policy.Data, "fsync", path, err))
 		}
 	}
-	closed := make([]*reply, len(open))
-	for i, f := range open {
+	closed := make([]*reply, len(files))
+	for i, f := range files {
 		closed[i] = f.ch.tap.start(f.closeRequest(), nil)
 	}
-	for i, f := range open {
+	for i, f := range files {
 		err := f.ch.conn.wait(ctx, limit, closed[i].done)
 		if err == nil {
 			err = closed[i].ok()
@@ -181,12 +189,10 @@ func (b *bulk) finish(ctx context.Context, path string) error {
 // leave closes what could not be completed. Several channels may have left gaps
 // above the mark: they are cut off, if the server still listens.
 func (b *bulk) leave(mark, reached int64) {
-	if first := b.files[0]; reached > mark {
-		first.ch.tap.post(first.truncateRequest(mark))
+	if f := b.usable()[0]; reached > mark {
+		f.ch.tap.post(f.truncateRequest(mark))
 	}
-	for _, f := range b.files {
-		f.letGo()
-	}
+	b.letGo()
 }
 
 // compare holds what the server has against what was sent. Where it does not
@@ -246,7 +252,8 @@ func (in *input) readAhead(ctx context.Context, off int64, size int) (whole bool
 	if in.end != unknownEnd && in.end-off > int64(size) {
 		return false, nil
 	}
-	p := &chunk{off: off, n: int(min(int64(size), in.end-off)), raw: make([]byte, room+size)}
+	p := &chunk{off: off, n: int(min(int64(size), in.end-off))}
+	p.raw = make([]byte, room+p.n)
 	type outcome struct {
 		n   int
 		err error

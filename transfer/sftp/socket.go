@@ -97,6 +97,7 @@ func (s *socket) flush() {
 		s.spare = out[:0]
 		if err != nil && s.err == nil {
 			s.err = err
+			s.changed.Broadcast()
 		}
 	}
 }
@@ -114,16 +115,13 @@ func (s *socket) Close() error {
 	return err
 }
 
-// queued is how many bytes have not reached the other side yet, as far as the
-// system tells. It moves as long as a slow link does.
-func (s *socket) queued() int64 {
-	s.mu.Lock()
-	n := int64(len(s.pending))
-	s.mu.Unlock()
+// arrived is how many bytes have reached the other side, as far as the system
+// tells. On a slow link it is all that moves.
+func (s *socket) arrived() int64 {
 	if tcp, ok := s.Conn.(*net.TCPConn); ok {
-		n += unacknowledged(tcp)
+		return acknowledged(tcp)
 	}
-	return n
+	return 0
 }
 
 // said is the first of what the server sent.

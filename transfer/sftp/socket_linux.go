@@ -15,11 +15,11 @@ func setUserTimeout(c *net.TCPConn, d time.Duration) {
 	})
 }
 
-// unacknowledged is what the peer has not acknowledged yet, in bytes (tcp(7), SIOCOUTQ).
-func unacknowledged(c *net.TCPConn) (n int64) {
+// acknowledged is how many bytes the peer's system has taken (tcp(7), TCP_INFO).
+func acknowledged(c *net.TCPConn) (n int64) {
 	control(c, func(fd int) {
-		if q, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ); err == nil {
-			n = int64(q)
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n = int64(info.Bytes_acked)
 		}
 	})
 	return n

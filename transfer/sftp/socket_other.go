@@ -10,5 +10,5 @@ import (
 // setUserTimeout is for Linux; elsewhere SSH's keepalive finds a dead peer.
 func setUserTimeout(*net.TCPConn, time.Duration) {}
 
-// unacknowledged is for Linux.
-func unacknowledged(*net.TCPConn) int64 { return 0 }
+// acknowledged is for Linux.
+func acknowledged(*net.TCPConn) int64 { return 0 }

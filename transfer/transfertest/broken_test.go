@@ -98,6 +98,7 @@ var breakages = []struct {
 	{"rename replaces", "rename onto a file", func(s *brokenSession) { s.renameReplaces = true }},
 	{"refused put makes the directory", "refused put leaves other files alone", func(s *brokenSession) { s.makesParents = true }},
 	{"cancel of a put hangs", "cancel a put", func(s *brokenSession) { s.deaf = true }},
+	{"a put that is cut short leaves a gap", "cancel a put", func(s *brokenSession) { s.gap = true }},
 	{"cancel of a waiting source hangs", "cancel a put whose source waits", func(s *brokenSession) { s.readsAhead = true }},
 	{"cancel of a get is ignored", "cancel a get", func(s *brokenSession) { s.deaf = true }},
 	{"cancel is not heard while waiting", "cancel while the server is silent", func(s *brokenSession) { s.deaf = true }},
@@ -210,7 +211,7 @@ type brokenSession struct {
 	removesDirs, renameReplaces, makesParents             bool
 	deaf, readsAhead, confused                            bool
 	closesLate, alwaysAlive                               bool
-	leaks, leaksFiles                                     bool
+	leaks, leaksFiles, gap                                bool
 
 	late *transfer.Info // the reply that a cancelled Stat did not wait for
 }
@@ -267,6 +268,9 @@ func (s *brokenSession) Put(ctx context.Context, p string, off int64, src transf
 	if s.readsAhead {
 		b, _ := io.ReadAll(src.R)
 		src.R = bytes.NewReader(b)
+	}
+	if s.gap {
+		src.R = io.MultiReader(io.LimitReader(src.R, 1_000_000), bytes.NewReader(make([]byte, 1000)), src.R)
 	}
 	if f, ok := src.R.(*os.File); ok && s.putFromPosition {
 		src.R = struct{ io.Reader }{f}

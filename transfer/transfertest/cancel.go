@@ -10,33 +10,61 @@ import (
 
 func sink() transfer.Sink { return transfer.Sink{W: io.Discard, Size: -1} }
 
+// cutShort runs what can't be finished: it has to return soon, with a fault.
+func (e *env) cutShort(what string, f func() error) {
+	e.Helper()
+	if err := e.within(what, f); err == nil {
+		e.Errorf("%s: no error", what)
+	} else {
+		e.isFault(err)
+	}
+}
+
 func testCancelPut(e *env) {
 	e.put("neighbour", content(100))
+	spread := e.s.Extras().Spread
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
-	src := transfer.Source{R: &endless{after: 1_000_000, do: cancel}, Size: -1}
-	e.soonDone("cancelled put", func() {
-		_, err := e.s.Put(ctx, e.path("file"), 0, src)
-		e.isFault(err)
+	var n int64
+	e.cutShort("cancelled put", func() (err error) {
+		n, err = e.s.Put(ctx, e.path("file"), 0, transfer.Source{R: &endless{after: 10_000_000, do: cancel}, Size: -1})
+		return err
 	})
 	e.usableOrClosed(e.s)
 	e.s = e.dial()
 	e.holds("neighbour", content(100))
+
+	// A resume relies on this: no gap in what is known to be there, nor below
+	// the size minus Spread.
+	stored := e.stored("file")
+	if n > int64(len(stored)) {
+		e.Errorf("%d bytes are said to be there, and %d are", n, len(stored))
+	}
+	safe := min(int64(len(stored)), max(n, int64(len(stored))-spread))
+	e.same("what a resume builds on", stored[:safe], endlessly(int(safe)))
 }
 
-// endless never ends by itself; after so many bytes it calls do, once.
+// endless repeats the large content for ever; after so many bytes it calls do, once.
 type endless struct {
-	after int
-	do    func()
+	pos, after int
+	do         func()
 }
 
 func (r *endless) Read(p []byte) (int, error) {
-	if r.after > 0 {
-		if r.after -= len(p); r.after <= 0 {
-			r.do()
-		}
+	n := copy(p, content(large)[r.pos%large:])
+	if r.pos += n; r.pos >= r.after && r.pos-n < r.after {
+		r.do()
 	}
-	return len(p), nil
+	return n, nil
+}
+
+// endlessly gives the first n bytes of endless.
+func endlessly(n int) []byte {
+	var b []byte
+	for len(b) < n {
+		b = append(b, content(large)[:min(large, n-len(b))]...)
+	}
+	return b
 }
 
 // testCancelWaitingSource: a source may be a pipe or a terminal, where nothing
@@ -45,13 +73,13 @@ func testCancelWaitingSource(e *env) {
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
 	r, w := io.Pipe()
-	e.soonDone("cancelled put", func() {
-		go func() {
-			_, _ = w.Write(content(1000)) // the session may have stopped reading
-			cancel()
-		}()
+	go func() {
+		_, _ = w.Write(content(1000)) // the session may have stopped reading
+		cancel()
+	}()
+	e.cutShort("cancelled put", func() error {
 		_, err := e.s.Put(ctx, e.path("file"), 0, transfer.Source{R: r, Size: -1})
-		e.isFault(err)
+		return err
 	})
 	_ = r.Close() // frees whoever still reads
 	e.usableOrClosed(e.s)
@@ -61,9 +89,9 @@ func testCancelGet(e *env) {
 	e.put("file", content(large))
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
-	e.soonDone("cancelled get", func() {
+	e.cutShort("cancelled get", func() error {
 		_, err := e.s.Get(ctx, e.path("file"), 0, transfer.Sink{W: &pacedWriter{cancel: cancel}, Size: large})
-		e.isFault(err)
+		return err
 	})
 	e.usableOrClosed(e.s)
 }
@@ -117,12 +145,12 @@ func testCancelSilent(e *env) {
 	for _, w := range waiting {
 		s := e.dial()
 		ctx, cancel := context.WithCancel(e.ctx)
-		resume := e.Pause()
+		resume := e.pause()
 		go func() {
-			time.Sleep(100 * time.Millisecond) // long enough to be waiting; if not, it is cancelled before
+			time.Sleep(50 * time.Millisecond) // long enough to be waiting; if not, it is cancelled before
 			cancel()
 		}()
-		e.soonDone("cancelled "+w.name, func() { e.isFault(w.call(e, ctx, s)) })
+		e.cutShort("cancelled "+w.name, func() error { return w.call(e, ctx, s) })
 		resume()
 		e.usableOrClosed(s)
 		e.must(s.Close())
@@ -138,7 +166,7 @@ func testCancelledBefore(e *env) {
 	ctx, cancel := context.WithCancel(e.ctx)
 	cancel()
 	for _, w := range waiting {
-		e.soonDone(w.name, func() { e.isFault(w.call(e, ctx, e.s)) })
+		e.cutShort(w.name, func() error { return w.call(e, ctx, e.s) })
 		if !e.s.Alive() {
 			e.s = e.dial()
 		}
@@ -150,22 +178,23 @@ func testCancelledBefore(e *env) {
 func testDeadline(e *env) {
 	e.put("file", content(100))
 	sessions := []transfer.Session{e.s, e.dial(), e.dial(), e.dial()}
-	resume := e.Pause()
+	resume := e.pause()
 	for i, s := range sessions {
 		w := waiting[i]
-		e.soonDone(w.name+" with a deadline", func() {
+		e.cutShort(w.name+" with a deadline", func() error {
 			ctx, cancel := context.WithTimeout(e.ctx, 100*time.Millisecond)
 			defer cancel()
-			e.isFault(w.call(e, ctx, s))
+			return w.call(e, ctx, s)
 		})
 	}
-	e.soonDone("dial with a deadline", func() {
+	e.cutShort("dial with a deadline", func() error {
 		ctx, cancel := context.WithTimeout(e.ctx, 100*time.Millisecond)
 		defer cancel()
 		s, err := e.Dial(ctx)
-		if e.isFault(err); err == nil {
+		if err == nil {
 			_ = s.Close()
 		}
+		return err
 	})
 	resume()
 	for _, s := range sessions {
@@ -177,12 +206,12 @@ func testCloseUnblocks(e *env) {
 	e.put("file", content(100))
 	for _, w := range waiting[:4] {
 		s := e.dial()
-		resume := e.Pause()
+		resume := e.pause()
 		returned := make(chan error, 1)
 		go func() { returned <- w.call(e, e.ctx, s) }()
 		time.Sleep(50 * time.Millisecond) // as in testCancelSilent
-		e.soonDone("close", func() { _ = s.Close() })
-		e.soonDone(w.name+" while the session was closed", func() { e.isFault(<-returned) })
+		_ = e.within("close", s.Close)
+		e.cutShort(w.name+" while the session was closed", func() error { return <-returned })
 		if s.Alive() {
 			e.Errorf("%s: the session is alive after Close", w.name)
 		}
@@ -193,12 +222,12 @@ func testCloseUnblocks(e *env) {
 
 func testCloseTwice(e *env) {
 	e.must(e.s.Close())
-	e.soonDone("second close", func() { _ = e.s.Close() })
+	_ = e.within("second close", e.s.Close)
 	if e.s.Alive() {
 		e.Error("the session is alive after Close")
 	}
 	for _, w := range waiting {
-		e.soonDone(w.name+" after close", func() { e.isFault(w.call(e, e.ctx, e.s)) })
+		e.cutShort(w.name+" after close", func() error { return w.call(e, e.ctx, e.s) })
 	}
 	e.s = e.dial()
 	e.holdsOnly(e.dir)

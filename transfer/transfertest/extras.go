@@ -6,15 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
 	"sync"
 	"time"
 
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
 )
-
-func isNil(f any) bool { return reflect.ValueOf(f).IsNil() }
 
 // testExtras compares what the session offers with what the fixture says.
 func testExtras(e *env) {

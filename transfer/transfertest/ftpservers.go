@@ -27,7 +27,8 @@ const (
 	ImplicitTLS
 )
 
-func (k TLS) scheme() string {
+// String is the scheme of the URLs that go with it.
+func (k TLS) String() string {
 	return [...]string{transfer.SchemeFTP, transfer.SchemeFTPES, transfer.SchemeFTPS}[k]
 }
 
@@ -52,7 +53,7 @@ func (s *Server) apply(o FTPOptions) {
 		Protocol: policy.FTP, SetModTime: true, Resume: true, TimePrecision: time.Second,
 		RenameReplaces: true, NameMax: 255,
 	}
-	s.Scheme, s.Host = o.TLS.scheme(), cmp.Or(o.Host, s.Host)
+	s.Scheme, s.Host = o.TLS.String(), cmp.Or(o.Host, s.Host)
 	if o.TLS == PlainText {
 		return
 	}
@@ -62,8 +63,6 @@ func (s *Server) apply(o FTPOptions) {
 	s.file("key.pem", 0o600, c.Key)
 	s.file("both.pem", 0o600, c.Cert+c.Key)
 }
-
-func (s *Server) own(name string) string { return filepath.Join(s.home, name) }
 
 // VSFTPD starts vsftpd with a temporary system user, who is confined to Dir.
 // With TLS it demands that data connections resume the session.
@@ -76,8 +75,13 @@ func VSFTPD(tb testing.TB, o FTPOptions) *Server {
 	s.mkdir(s.Dir, s.user)
 	s.mkdir(s.own("empty"), owner{})
 
+	ipv6 := strings.Contains(s.Host, ":")
+	address := "listen_address="
+	if ipv6 {
+		address = "listen_address6="
+	}
 	conf := []string{
-		"listen=" + yes(o.Host == ""), "listen_ipv6=" + yes(o.Host != ""), "background=NO",
+		"listen=" + yes(!ipv6), "listen_ipv6=" + yes(ipv6), address + s.Host, "background=NO",
 		"local_enable=YES", "anonymous_enable=NO", "write_enable=YES", "local_umask=022",
 		"chroot_local_user=YES", "allow_writeable_chroot=YES", "local_root=" + s.Dir,
 		"pam_service_name=vsftpd", "secure_chroot_dir=" + s.own("empty"),
@@ -94,11 +98,7 @@ func VSFTPD(tb testing.TB, o FTPOptions) *Server {
 	}
 	conf = append(conf, o.Config...)
 	s.start(func(s *Server) *exec.Cmd {
-		address := "listen_address="
-		if o.Host != "" {
-			address = "listen_address6="
-		}
-		lines := append(conf, address+s.Host, fmt.Sprintf("listen_port=%d", s.Port))
+		lines := append(conf, fmt.Sprintf("listen_port=%d", s.Port))
 		return exec.Command(binary, s.file("vsftpd.conf", 0o600, strings.Join(lines, "\n")+"\n"))
 	})
 	return s
@@ -118,6 +118,7 @@ func ProFTPD(tb testing.TB, o FTPOptions) *Server {
 	s := newServer(tb, "proftpd", nobody)
 	binary := s.program("proftpd")
 	s.apply(o)
+	s.Can.NotDirs = []string{"*", "a*b?c[d]e"} // 550 Invalid directory name
 	s.User = "acme"
 	passwd := s.file("passwd", 0o600, fmt.Sprintf("%s:%s:%d:%d::%s:/bin/false\n",
 		s.User, crypt(tb, s.Password), nobody.uid, nobody.gid, s.Dir))
@@ -175,6 +176,8 @@ func PureFTPd(tb testing.TB, o FTPOptions) *Server {
 	args := []string{
 		"--login", "puredb:" + s.own("pdb"), "--chrooteveryone", "--noanonymous", "--dontresolve",
 		"--pidfile", s.own("pid"), "--umask", "022:022",
+		// The default, 10000, cuts listings off, "." and ".." counted.
+		"--limitrecursion", "100000:5",
 		// Virtual users have the uid of nobody, which the default refuses.
 		"--minuid", "1",
 	}
@@ -205,7 +208,7 @@ func PyFTPDLib(tb testing.TB, o FTPOptions) *Server {
 	}
 	s.apply(o)
 	if o.TLS != PlainText {
-		s.chown("both.pem", nobody)
+		s.chown(s.own("both.pem"), nobody)
 	}
 	s.User = "acme"
 	script := s.file("server.py", 0o644, pyftpdlibScript)
@@ -223,5 +226,3 @@ func PyFTPDLib(tb testing.TB, o FTPOptions) *Server {
 	})
 	return s
 }
-
-func (k TLS) String() string { return k.scheme() }

@@ -23,7 +23,7 @@ func removeLeftovers(tb testing.TB) {
 		dirs, err := filepath.Glob(filepath.Join(parent, leftover+"*"))
 		must(tb, err)
 		for _, dir := range dirs {
-			if ownerIsGone(filepath.Base(dir)) {
+			if ownerIsGone(filepath.Base(dir)) && isMine(dir) {
 				killRecorded(filepath.Join(dir, processFile))
 				_ = os.RemoveAll(dir) // another test may be doing the same
 			}

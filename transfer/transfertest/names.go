@@ -2,11 +2,9 @@ package transfertest
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +27,7 @@ var names = []string{
 func testNames(e *env) {
 	e.must(e.s.Mkdir(e.ctx, e.path("files")))
 	e.must(e.s.Mkdir(e.ctx, e.path("dirs")))
-	var files []string
+	var files, dirs []string
 	for _, name := range names {
 		if as, odd := e.Can.Names[name]; odd {
 			e.oddName(name, as)
@@ -37,11 +35,16 @@ func testNames(e *env) {
 		}
 		files = append(files, name)
 		e.nameOfFile(name)
+		if slices.Contains(e.Can.NotDirs, name) {
+			e.refused("mkdir", e.s.Mkdir(e.ctx, e.path("dirs/"+name)))
+			continue
+		}
+		dirs = append(dirs, name)
 		e.nameOfDir(name)
 	}
 	e.holdsOnly(e.path("files"), files...)
-	e.holdsOnly(e.path("dirs"), files...)
-	for name := range maps.Keys(e.Can.Names) {
+	e.holdsOnly(e.path("dirs"), dirs...)
+	for _, name := range slices.Concat(e.Can.NotDirs, slices.Collect(maps.Keys(e.Can.Names))) {
 		if !slices.Contains(names, name) {
 			e.Errorf("the fixture speaks of the name %q, which is not tested", name)
 		}
@@ -114,6 +117,9 @@ func testRelativeNames(e *env) {
 		}
 		e.must(e.s.Remove(e.ctx, name))
 
+		if slices.Contains(e.Can.NotDirs, name) {
+			continue
+		}
 		e.must(e.s.Mkdir(e.ctx, name))
 		e.putOn(e.s, name+"/file", 0, whole(b), int64(len(b)))
 		e.holdsOnly(name, "file")
@@ -140,38 +146,13 @@ func testLongNames(e *env) {
 // testBadNames: what splits a command never reaches the server, by no way.
 func testBadNames(e *env) {
 	e.put("file", content(3))
-	good := e.path("file")
-	x := e.s.Extras()
-	for _, bad := range []string{"", e.path("a\nDELE file"), e.path("a\r\nDELE file"), e.path("a\rb"), e.path("a\x00b"), e.path("\n"), "file\n"} {
-		for what, call := range map[string]func(context.Context) error{
-			"stat": func(ctx context.Context) error { _, err := e.s.Stat(ctx, bad); return err },
-			"list": func(ctx context.Context) error {
-				return e.s.List(ctx, bad, func(transfer.Info) error { return nil })
-			},
-			"get":         func(ctx context.Context) error { _, err := e.s.Get(ctx, bad, 0, sink()); return err },
-			"put":         func(ctx context.Context) error { _, err := e.s.Put(ctx, bad, 0, whole(content(3))); return err },
-			"rename from": func(ctx context.Context) error { return e.s.Rename(ctx, bad, e.path("new")) },
-			"rename to":   func(ctx context.Context) error { return e.s.Rename(ctx, good, bad) },
-			"remove":      func(ctx context.Context) error { return e.s.Remove(ctx, bad) },
-			"mkdir":       func(ctx context.Context) error { return e.s.Mkdir(ctx, bad) },
-			"rmdir":       func(ctx context.Context) error { return e.s.Rmdir(ctx, bad) },
-			"set modification time": ifOffered(x.SetModTime, func(ctx context.Context) error {
-				return x.SetModTime(ctx, bad, time.Unix(1e9, 0))
-			}),
-			"chmod":        ifOffered(x.Chmod, func(ctx context.Context) error { return x.Chmod(ctx, bad, 0o600) }),
-			"replace from": ifOffered(x.Replace, func(ctx context.Context) error { return x.Replace(ctx, bad, e.path("new")) }),
-			"replace to":   ifOffered(x.Replace, func(ctx context.Context) error { return x.Replace(ctx, good, bad) }),
-			"lstat":        ifOffered(x.Lstat, func(ctx context.Context) error { _, err := x.Lstat(ctx, bad); return err }),
-			"readlink":     ifOffered(x.Readlink, func(ctx context.Context) error { _, err := x.Readlink(ctx, bad); return err }),
-			"symlink":      ifOffered(x.Symlink, func(ctx context.Context) error { return x.Symlink(ctx, good, bad) }),
-			"realpath":     ifOffered(x.Realpath, func(ctx context.Context) error { _, err := x.Realpath(ctx, bad); return err }),
-		} {
-			if call == nil {
-				continue
-			}
-			f, ok := errors.AsType[*policy.Fault](call(e.ctx))
-			if !ok || f.Cause != policy.CauseBadName {
-				e.Errorf("%s of %q: %v, want the fault %s", what, bad, f, policy.CauseBadName)
+	for _, bad := range []string{
+		"", "file\n", e.path("\n"), e.path("a\nDELE file"), e.path("a\r\nDELE file"), e.path("a\rb"), e.path("a\x00b"),
+	} {
+		for what, call := range e.callsWith(bad) {
+			err := call()
+			if f, ok := errors.AsType[*policy.Fault](err); !ok || f.Cause != policy.CauseBadName {
+				e.Errorf("%s of %q: %v, want the fault %s", what, bad, err, policy.CauseBadName)
 			}
 		}
 	}
@@ -181,7 +162,7 @@ func testBadNames(e *env) {
 	e.usable(e.s)
 	e.holdsOnly(e.dir, "file")
 	if e.disk != "" {
-		entries, err := os.ReadDir(filepath.Clean(e.disk))
+		entries, err := os.ReadDir(e.disk)
 		e.must(err)
 		if len(entries) != 1 {
 			e.Errorf("on disk: %v, want only the file", entries)
@@ -189,10 +170,42 @@ func testBadNames(e *env) {
 	}
 }
 
-// ifOffered drops the call of an extra that the server does not have.
-func ifOffered[F any](extra F, call func(context.Context) error) func(context.Context) error {
-	if isNil(extra) {
-		return nil
+// callsWith is everything that takes a path, by name, with p as the path.
+func (e *env) callsWith(p string) map[string]func() error {
+	ctx, s, x := e.ctx, e.s, e.s.Extras()
+	file, other := e.path("file"), e.path("other")
+	calls := map[string]func() error{
+		"stat":        func() error { _, err := s.Stat(ctx, p); return err },
+		"list":        func() error { return s.List(ctx, p, func(transfer.Info) error { return nil }) },
+		"get":         func() error { _, err := s.Get(ctx, p, 0, sink()); return err },
+		"put":         func() error { _, err := s.Put(ctx, p, 0, whole(content(3))); return err },
+		"rename from": func() error { return s.Rename(ctx, p, other) },
+		"rename to":   func() error { return s.Rename(ctx, file, p) },
+		"remove":      func() error { return s.Remove(ctx, p) },
+		"mkdir":       func() error { return s.Mkdir(ctx, p) },
+		"rmdir":       func() error { return s.Rmdir(ctx, p) },
 	}
-	return call
+	if x.SetModTime != nil {
+		calls["set modification time"] = func() error { return x.SetModTime(ctx, p, time.Unix(1e9, 0)) }
+	}
+	if x.Chmod != nil {
+		calls["chmod"] = func() error { return x.Chmod(ctx, p, 0o600) }
+	}
+	if x.Replace != nil {
+		calls["replace from"] = func() error { return x.Replace(ctx, p, other) }
+		calls["replace to"] = func() error { return x.Replace(ctx, file, p) }
+	}
+	if x.Lstat != nil {
+		calls["lstat"] = func() error { _, err := x.Lstat(ctx, p); return err }
+	}
+	if x.Readlink != nil {
+		calls["readlink"] = func() error { _, err := x.Readlink(ctx, p); return err }
+	}
+	if x.Symlink != nil {
+		calls["symlink"] = func() error { return x.Symlink(ctx, file, p) }
+	}
+	if x.Realpath != nil {
+		calls["realpath"] = func() error { _, err := x.Realpath(ctx, p); return err }
+	}
+	return calls
 }

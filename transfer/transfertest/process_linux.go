@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,49 +34,82 @@ func isolate(cmd *exec.Cmd) {
 // as makes the command run as o.
 func as(cmd *exec.Cmd, o owner) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Credential: &syscall.Credential{Uid: uint32(o.uid), Gid: uint32(o.gid), NoSetGroups: false},
+		Credential: &syscall.Credential{Uid: uint32(o.uid), Gid: uint32(o.gid)},
 	}
 }
 
-// signalTree signals a process and all its descendants. Servers put their
-// sessions into process groups of their own, so a group would miss them. The
-// processes are frozen first: none can start another one meanwhile.
-func signalTree(pid int, sig syscall.Signal) {
-	pids := []int{pid}
-	for i := 0; i < len(pids); i++ {
-		if sig != resumeSignal {
-			_ = syscall.Kill(pids[i], syscall.SIGSTOP) // it may be gone
+// signalTree signals a process and all its descendants, and waits until pausing
+// or killing them has taken effect. Servers put their sessions into process
+// groups of their own, so a group would miss them.
+func signalTree(root int, sig syscall.Signal) {
+	tree := freeze(root)
+	for _, pid := range tree {
+		_ = syscall.Kill(pid, sig) // it may be gone
+	}
+	switch sig {
+	case pauseSignal:
+		await(tree, "TZX")
+	case killSignal:
+		await(tree, "ZX")
+	}
+}
+
+// freeze stops a process and all its descendants, also those that were started
+// meanwhile, and returns them.
+func freeze(root int) []int {
+	var frozen []int
+	for grew := true; grew; {
+		grew = false
+		for _, pid := range descendants(root) {
+			if !slices.Contains(frozen, pid) {
+				_ = syscall.Kill(pid, syscall.SIGSTOP) // it may be gone
+				frozen, grew = append(frozen, pid), true
+			}
 		}
-		pids = append(pids, children(pids[i])...)
 	}
-	for _, p := range pids {
-		_ = syscall.Kill(p, sig)
+	return frozen
+}
+
+// await waits until every thread of the processes is in one of the states of
+// proc(5), or gone.
+func await(pids []int, states string) {
+	for _, pid := range pids {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+		for _, thread := range threads {
+			eventually(func() bool { return strings.Contains(states, stat(thread, statState)) })
+		}
 	}
 }
 
-// children reads /proc; a process that ends meanwhile is not there any more.
-func children(parent int) []int {
+// descendants gives a process, if it is there, and all below it.
+func descendants(root int) []int {
+	children := map[string][]int{}
 	entries, _ := filepath.Glob("/proc/[0-9]*")
-	var pids []int
 	for _, entry := range entries {
-		pid, err := strconv.Atoi(filepath.Base(entry))
-		if err == nil && stat(pid, statParent) == strconv.Itoa(parent) {
-			pids = append(pids, pid)
+		if pid, err := strconv.Atoi(filepath.Base(entry)); err == nil {
+			parent := stat(entry, statParent)
+			children[parent] = append(children[parent], pid)
 		}
 	}
-	return pids
+	tree := []int{root}
+	for i := 0; i < len(tree); i++ {
+		tree = append(tree, children[strconv.Itoa(tree[i])]...)
+	}
+	return tree
 }
 
-// Fields of /proc/PID/stat behind the name, which may hold anything (proc(5)
-// counts from pid = 1; the state, 3, is the first one here).
+// Fields of /proc/PID/stat, counted from the one behind the name, which may hold
+// anything: proc(5) calls them 3, 4 and 22.
 const (
-	statParent = 4 - 3
-	statStart  = 22 - 3
+	statState  = 0
+	statParent = 1
+	statStart  = 19
 )
 
-// stat is one field of /proc/PID/stat, "" when there is no such process.
-func stat(pid, field int) string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// stat is one field of the stat file in a directory of /proc, "" when there is
+// no such process.
+func stat(dir string, field int) string {
+	text, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
 		return ""
 	}
@@ -86,7 +120,7 @@ func stat(pid, field int) string {
 // processID names a process for good, since a pid is used again; "" when there
 // is none.
 func processID(pid int) string {
-	start := stat(pid, statStart)
+	start := stat(fmt.Sprintf("/proc/%d", pid), statStart)
 	if start == "" {
 		return ""
 	}
@@ -111,6 +145,17 @@ func listening(port int) bool {
 		}
 	}
 	return false
+}
+
+// isMine says that a file belongs to the user who runs the test: anybody can put
+// files into a directory for temporary ones.
+func isMine(name string) bool {
+	info, err := os.Lstat(name)
+	if err != nil {
+		return false
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(s.Uid) == os.Getuid()
 }
 
 // limit sets resource limits of a process, which its children inherit.

@@ -23,9 +23,17 @@ if settings["tls"]:
 
         if settings["implicit"]:
 
+            greeted = False
+
             def handle(self):
-                self.secure_connection(self.ssl_context)
-                super().handle()
+                """Leave the greeting to the thread of the session."""
+
+            def add_channel(self, *args, **kwargs):
+                super().add_channel(*args, **kwargs)
+                if self.ioloop is not server.ioloop and not self.greeted:
+                    self.greeted = True
+                    self.secure_connection(self.ssl_context)
+                    super().handle()
 
             def handle_ssl_established(self):
                 self._prot = True
@@ -47,8 +55,9 @@ Handler.authorizer = DummyAuthorizer()
 Handler.authorizer.add_user(
     settings["user"], settings["password"], settings["dir"], perm="elradfmwMT"
 )
-# The plain FTPServer mixes up sessions in active mode: an event for a closed
-# socket reaches a new one with the same number.
+
+# A thread for each session: in one thread pyftpdlib 1.5.7 mixes up sessions that
+# use active mode at the same time.
 server = ThreadedFTPServer((settings["host"], settings["port"]), Handler)
 server.max_cons_per_ip = settings["max_per_ip"]
 server.serve_forever()

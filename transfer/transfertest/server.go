@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +28,7 @@ type Server struct {
 	// Host is 127.0.0.1 or ::1, Port a free high port.
 	Host string
 	Port int
-	// User and Password log in. Password is "" when only Key does.
+	// User and Password log in. Password is "" when only KeyFile does.
 	User, Password string
 	// Dir is the served directory on this machine, Root the same directory as
 	// the server spells it.
@@ -80,7 +82,7 @@ func newServer(tb testing.TB, name string, o owner) *Server {
 	s := &Server{Name: name, Host: "127.0.0.1", Root: "/", tb: tb, user: o, Password: rand.Text()}
 	// t.TempDir lies below a directory that only its owner may enter.
 	s.home = tempDir(tb, "", name)
-	s.Dir = filepath.Join(s.home, "files")
+	s.Dir = s.own("files")
 	s.mkdir(s.Dir, o)
 	return s
 }
@@ -117,10 +119,13 @@ func (s *Server) program(name string) string {
 	return ""
 }
 
+// own is the path of a file of the server's own.
+func (s *Server) own(name string) string { return filepath.Join(s.home, name) }
+
 // file writes a file of the server's own and returns its path.
 func (s *Server) file(name string, perm os.FileMode, content string) string {
 	s.tb.Helper()
-	p := filepath.Join(s.home, name)
+	p := s.own(name)
 	must(s.tb, os.WriteFile(p, []byte(content), perm))
 	must(s.tb, os.Chmod(p, perm)) // whatever the umask is
 	return p
@@ -129,7 +134,12 @@ func (s *Server) file(name string, perm os.FileMode, content string) string {
 func (s *Server) mkdir(dir string, o owner) {
 	s.tb.Helper()
 	must(s.tb, os.MkdirAll(dir, 0o755))
-	must(s.tb, os.Chown(dir, o.uid, o.gid))
+	s.chown(dir, o)
+}
+
+func (s *Server) chown(p string, o owner) {
+	s.tb.Helper()
+	must(s.tb, os.Chown(p, o.uid, o.gid))
 }
 
 // start runs the server until the test ends. A port that somebody else took in
@@ -233,22 +243,29 @@ func (s *Server) Log() string {
 	return string(text)
 }
 
-func (s *Server) logFile() string { return filepath.Join(s.home, "log") }
+func (s *Server) logFile() string { return s.own("log") }
 
 // Address is host:port.
-func (s *Server) Address() string { return net.JoinHostPort(s.Host, fmt.Sprint(s.Port)) }
+func (s *Server) Address() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
 
 // Fixture makes the server a fixture of the suite.
 func (s *Server) Fixture(dial func(context.Context) (transfer.Session, error)) Fixture {
 	return Fixture{Dial: dial, Dir: s.Root, Disk: s.Dir, Pause: s.Pause, Can: s.Can}
 }
 
+// freePort gives a port below those that Linux hands out by itself: nobody takes
+// it while the server is stopped.
 func freePort(tb testing.TB, host string) int {
 	tb.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	must(tb, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	for range 100 {
+		port := 20_000 + mathrand.IntN(12_000)
+		if l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err == nil {
+			must(tb, l.Close())
+			return port
+		}
+	}
+	tb.Fatalf("no free port on %s", host)
+	return 0
 }
 
 // tail gives the last n lines.
@@ -262,9 +279,4 @@ func must(tb testing.TB, err error) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-}
-
-func (s *Server) chown(name string, o owner) {
-	s.tb.Helper()
-	must(s.tb, os.Chown(s.own(name), o.uid, o.gid))
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,28 +94,29 @@ func SSHD(tb testing.TB, o SSHDOptions) *Server {
 		s.mkdir(s.Dir, s.user)
 	}
 
-	s.HostKeyFile = s.file("host_key", 0o600, s.hostKey())
-	s.KeyFile = s.file("user_key", 0o600, s.userKey())
+	var hostKey ssh.PublicKey
+	s.HostKeyFile, hostKey = s.keyPair("host_key")
+	s.KeyFile, _ = s.keyPair("user_key")
 
 	server := "internal-sftp"
 	if o.External {
 		server = "/usr/lib/openssh/sftp-server"
 	}
-	server = strings.Join(append([]string{server, "-l", "INFO", "-e", "-d", s.Root}, o.SFTPArgs...), " ")
+	server = strings.Join(append([]string{server, "-d", s.Root}, o.SFTPArgs...), " ")
 	force := o.ForceCommand
 	if force == "sftp" {
 		force = server
 	}
-	conf := append(o.Config,
-		"ListenAddress "+s.Host, "HostKey "+s.HostKeyFile, "PidFile none", "StrictModes no", "PermitRootLogin yes",
-		"AuthorizedKeysFile "+s.own("user_key.pub"),
-		"PubkeyAuthentication "+lower(o.Login == LoginKey),
-		"PasswordAuthentication "+lower(o.Login == LoginPassword),
-		"KbdInteractiveAuthentication "+lower(o.Login == LoginKeyboardInteractive),
+	conf := slices.Concat(o.Config, []string{
+		"ListenAddress " + s.Host, "HostKey " + s.HostKeyFile, "PidFile none", "StrictModes no", "PermitRootLogin yes",
+		"AuthorizedKeysFile " + s.own("user_key.pub"),
+		"PubkeyAuthentication " + lower(o.Login == LoginKey),
+		"PasswordAuthentication " + lower(o.Login == LoginPassword),
+		"KbdInteractiveAuthentication " + lower(o.Login == LoginKeyboardInteractive),
 		// OpenSSH asks keyboard-interactive questions only through PAM.
-		"UsePAM "+lower(o.Login == LoginKeyboardInteractive),
-		"ChrootDirectory "+chroot, "Subsystem sftp "+server, "LogLevel VERBOSE",
-	)
+		"UsePAM " + lower(o.Login == LoginKeyboardInteractive),
+		"ChrootDirectory " + chroot, "Subsystem sftp " + server, "LogLevel VERBOSE",
+	})
 	if force != "" {
 		conf = append(conf, "ForceCommand "+force)
 	}
@@ -132,49 +134,24 @@ func SSHD(tb testing.TB, o SSHDOptions) *Server {
 	s.started = func(pid int) { limit(tb, pid, o.FileSize, o.OpenFiles) }
 	s.start(func(s *Server) *exec.Cmd {
 		lines := append(conf, fmt.Sprintf("Port %d", s.Port))
-		cmd := exec.Command(link, "-D", "-e", "-f", s.file("sshd_config", 0o600, strings.Join(lines, "\n")+"\n"))
-		return cmd
+		return exec.Command(link, "-D", "-e", "-f", s.file("sshd_config", 0o600, strings.Join(lines, "\n")+"\n"))
 	})
-	s.trust()
+	s.KnownHosts = knownhosts.Line([]string{knownhosts.Normalize(s.Address())}, hostKey)
+	s.KnownHostsFile = s.file("known_hosts", 0o600, s.KnownHosts+"\n")
 	return s
 }
 
-// hostKey makes the server's key and remembers its public half.
-func (s *Server) hostKey() string {
+// keyPair makes a key and writes it to name, its public half to name.pub.
+func (s *Server) keyPair(name string) (file string, public ssh.PublicKey) {
 	s.tb.Helper()
-	key, public := s.keyPair()
-	s.file("host_key.pub", 0o644, string(ssh.MarshalAuthorizedKey(public)))
-	return key
-}
-
-// userKey makes the key that logs in.
-func (s *Server) userKey() string {
-	s.tb.Helper()
-	key, public := s.keyPair()
-	s.file("user_key.pub", 0o644, string(ssh.MarshalAuthorizedKey(public)))
-	return key
-}
-
-func (s *Server) keyPair() (string, ssh.PublicKey) {
-	s.tb.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
+	_, key, err := ed25519.GenerateKey(rand.Reader)
 	must(s.tb, err)
-	block, err := ssh.MarshalPrivateKey(private, "xfer test")
+	block, err := ssh.MarshalPrivateKey(key, "xfer test")
 	must(s.tb, err)
-	key, err := ssh.NewPublicKey(public)
+	public, err = ssh.NewPublicKey(key.Public())
 	must(s.tb, err)
-	return string(pem.EncodeToMemory(block)), key
-}
-
-// trust fills KnownHosts, which holds the port.
-func (s *Server) trust() {
-	s.tb.Helper()
-	text, err := os.ReadFile(s.own("host_key.pub"))
-	must(s.tb, err)
-	key, _, _, _, err := ssh.ParseAuthorizedKey(text)
-	must(s.tb, err)
-	s.KnownHosts = knownhosts.Line([]string{knownhosts.Normalize(s.Address())}, key)
-	s.KnownHostsFile = s.file("known_hosts", 0o600, s.KnownHosts+"\n")
+	s.file(name+".pub", 0o644, string(ssh.MarshalAuthorizedKey(public)))
+	return s.file(name, 0o600, string(pem.EncodeToMemory(block))), public
 }
 
 func lower(b bool) string { return strings.ToLower(yes(b)) }
