@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"maps"
 	"sync"
 
 	"github.com/xfer-cli/xfer/policy"
@@ -190,9 +191,7 @@ func (l *Link) drop() {
 		if l.facts == nil {
 			l.facts = Facts{}
 		}
-		for name, fact := range f() {
-			l.facts[name] = fact
-		}
+		maps.Copy(l.facts, f())
 	}
 	_ = s.Close() // nothing is owed to a session that is being dropped
 }
