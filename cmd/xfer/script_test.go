@@ -35,6 +35,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", home)
 			env.Setenv("XFER_PASSWORD", lab.ScenePassword)
 			env.Setenv("SSH_AUTH_SOCK", "")
+			// A program built with -race sleeps for a second before it exits.
+			env.Setenv("GORACE", "atexit_sleep_ms=10")
 			env.Values[serverKey{}] = new(*lab.Server)
 			return os.MkdirAll(home, 0o700)
 		},
