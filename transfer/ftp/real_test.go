@@ -34,13 +34,14 @@ func TestRealServers(t *testing.T) {
 		for _, kind := range server.kinds {
 			for _, mode := range []transfer.Mode{transfer.ModePassive, transfer.ModeActive} {
 				t.Run(server.name+"/"+kind.String()+"/"+mode.String(), func(t *testing.T) {
+					t.Parallel()
 					srv := server.start(t, transfertest.FTPOptions{TLS: kind, Config: server.config})
 					srv.Can.Chmod, srv.Can.Realpath = true, true
 					o := optionsFor(t, srv)
 					o.Mode = mode
-					transfertest.Run(t, srv.Fixture(func(ctx context.Context) (transfer.Session, error) {
-						return ftp.Dial(ctx, o)
-					}))
+					f := srv.Fixture(func(ctx context.Context) (transfer.Session, error) { return ftp.Dial(ctx, o) })
+					f.Beside, f.Again = true, kind != transfertest.PlainText || mode != transfer.ModePassive
+					transfertest.Run(t, f)
 				})
 			}
 		}

@@ -60,6 +60,12 @@ func testPutOver(e *env) {
 	e.holds("file", nil)
 }
 
+// resumed are the places from which a transfer goes on: the edges of a file, and
+// the middle of a large one.
+var resumed = []struct{ off, size int }{
+	{1, 1_000_000}, {999_999, 1_000_000}, {1_000_000, 1_000_000}, {large / 2, large},
+}
+
 func testPutResumes(e *env) {
 	if !e.Can.Resume {
 		e.put("file", content(1000))
@@ -67,15 +73,14 @@ func testPutResumes(e *env) {
 		e.isFault(err)
 		return
 	}
-	size := large
-	for _, off := range []int{1, size / 2, size - 1, size} {
-		name := fmt.Sprint(off)
-		e.put(name, content(size)[:off])
-		e.putOn(e.s, e.path(name), int64(off), whole(content(size)), int64(size-off))
-		e.holds(name, content(size))
+	for _, part := range resumed {
+		name := fmt.Sprintf("%d of %d", part.off, part.size)
+		e.put(name, content(part.size)[:part.off])
+		e.putOn(e.s, e.path(name), int64(part.off), whole(content(part.size)), int64(part.size-part.off))
+		e.holds(name, content(part.size))
 	}
 	// From a file, whose position must not matter.
-	size = 100_000
+	size := 100_000
 	f := e.localFile(content(size))
 	e.put("from file", content(size)[:777])
 	e.putOn(e.s, e.path("from file"), 777, transfer.Source{R: f, Size: int64(size)}, int64(size-777))
@@ -107,14 +112,16 @@ func testPutDiscards(e *env) {
 }
 
 func testGetResumes(e *env) {
-	e.put("file", content(large))
 	if !e.Can.Resume {
-		_, err := e.s.Get(e.ctx, e.path("file"), 500, transfer.Sink{W: io.Discard, Size: large})
+		e.put("file", content(1000))
+		_, err := e.s.Get(e.ctx, e.path("file"), 500, transfer.Sink{W: io.Discard, Size: 1000})
 		e.isFault(err)
 		return
 	}
-	for _, off := range []int{1, large / 2, large - 1, large} {
-		e.same(fmt.Sprintf("from %d on", off), e.get(e.path("file"), int64(off)), content(large)[off:])
+	for _, part := range resumed {
+		name := fmt.Sprint(part.size)
+		e.put(name, content(part.size))
+		e.same(fmt.Sprintf("%d from %d on", part.size, part.off), e.get(e.path(name), int64(part.off)), content(part.size)[part.off:])
 	}
 }
 

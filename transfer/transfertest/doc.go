@@ -20,7 +20,7 @@
 //	}
 //
 // One test of the suite runs alone with: go test -run 'TestVSFTPD/ftpes/names'.
-// Run counts goroutines and open files: don't call it from parallel tests.
+// Run counts goroutines and open files; parallel tests set Fixture.Beside.
 //
 // Real servers run only with XFER_REAL_SERVERS=1, and then a missing one fails
 // the test. They listen on loopback, need root and Linux, and leave nothing

@@ -130,10 +130,10 @@ func ProFTPD(tb testing.TB, o FTPOptions) *Server {
 		"DefaultRoot ~", "AllowOverwrite on", "AllowStoreRestart on", "AllowRetrieveRestart on", "Umask 022",
 		"PidFile " + s.own("pid"), "ScoreboardFile " + s.own("scoreboard"), "DelayEngine off",
 		"SystemLog " + s.logFile(), "TransferLog none", "WtmpLog off",
+		"ModulePath " + filepath.Join(filepath.Dir(binary), "../lib/proftpd"),
 	}
 	if o.TLS != PlainText {
-		conf = append(conf, "ModulePath "+filepath.Join(filepath.Dir(binary), "../lib/proftpd"), "LoadModule mod_tls.c",
-			"TLSEngine on", "TLSRequired on", "TLSProtocol TLSv1.2 TLSv1.3", "TLSLog "+s.own("tls.log"),
+		conf = append(conf, "LoadModule mod_tls.c", "TLSEngine on", "TLSRequired on", "TLSProtocol TLSv1.2 TLSv1.3", "TLSLog "+s.own("tls.log"),
 			"TLSECCertificateFile "+s.own("cert.pem"), "TLSECCertificateKeyFile "+s.own("key.pem"))
 	}
 	if o.TLS == ImplicitTLS {
