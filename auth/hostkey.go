@@ -40,6 +40,11 @@ type HostKeys struct {
 	Unknown Unknown
 	// Prompter confirms keys when Unknown is Ask; without one they are refused.
 	Prompter Prompter
+	// Algorithms limits and orders the host key algorithms, as Algorithms gives
+	// them; nil are those that are thought to be safe.
+	Algorithms []string
+	// Hash writes new keys under a hash of the host's name (HashKnownHosts).
+	Hash bool
 	// Warn is told of lines that can't be read. They are left out.
 	Warn func(text string)
 
@@ -136,7 +141,7 @@ func (h *HostKeys) Configure(ctx context.Context, c *ssh.ClientConfig, addr stri
 	if err != nil {
 		return err
 	}
-	c.HostKeyAlgorithms = algorithmsFor(db, addr)
+	c.HostKeyAlgorithms = algorithmsFor(db, addr, h.Algorithms)
 	c.HostKeyCallback = func(host string, remote net.Addr, key ssh.PublicKey) error {
 		err := h.check(db, host, remote, key)
 		if e, ok := errors.AsType[*HostKeyError](err); ok && e.Problem == HostKeyUnknown && h.Unknown != Refuse {
@@ -150,16 +155,19 @@ func (h *HostKeys) Configure(ctx context.Context, c *ssh.ClientConfig, addr stri
 // algorithmsFor puts those first that known_hosts holds for the host, as OpenSSH
 // does: the server then shows the key that we can check. Others follow, so that
 // a host whose known key is gone is reported as changed. ssh-rsa with SHA-1 is
-// not among them, and certificates only where an authority is known.
-func algorithmsFor(db *database, addr string) []string {
+// among them only where allowed says so, and certificates only where an
+// authority is known.
+func algorithmsFor(db *database, addr string, allowed []string) []string {
 	var known, others []string
-	safe := ssh.SupportedAlgorithms().HostKeys
+	if allowed == nil {
+		allowed = ssh.SupportedAlgorithms().HostKeys
+	}
 	for _, a := range db.HostKeyAlgorithms(addr) {
-		if slices.Contains(safe, a) {
+		if slices.Contains(allowed, a) {
 			known = append(known, a)
 		}
 	}
-	for _, a := range safe {
+	for _, a := range allowed {
 		isCert := strings.Contains(a, "-cert-v01@")
 		if !isCert && !slices.Contains(known, a) {
 			others = append(others, a)
@@ -228,7 +236,11 @@ func (h *HostKeys) accept(ctx context.Context, e *HostKeyError, remote net.Addr,
 			return e
 		}
 	}
-	if err := appendKnownHost(e.File, knownhosts.Line([]string{e.Name()}, key)); err != nil {
+	name := e.Name()
+	if h.Hash {
+		name = xknownhosts.HashHostname(name)
+	}
+	if err := appendKnownHost(e.File, knownhosts.Line([]string{name}, key)); err != nil {
 		// As ssh: a home that can't be written to is no reason not to work.
 		h.warn("the host key could not be written down: " + err.Error())
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -22,6 +23,10 @@ type Keys struct {
 	// Files are private keys, or public ones whose private half the agent
 	// holds. A certificate beside a key ("id_ed25519-cert.pub") is used, too.
 	Files []string
+	// Certificates are files with certificates for any of the keys.
+	Certificates []string
+	// NoDefaults: an empty Files means none, not the default files.
+	NoDefaults bool
 	// Agent is the socket of the agent, usually AgentSocket(); "" uses none.
 	Agent string
 	// IdentitiesOnly uses the agent's keys only if they are also in Files.
@@ -81,7 +86,7 @@ var (
 func (k *Keys) Signers(ctx context.Context, pause Pause) ([]ssh.Signer, io.Closer, error) {
 	held, closer := k.agentKeys(pause)
 	files, explicit := k.Files, true
-	if len(files) == 0 {
+	if len(files) == 0 && !k.NoDefaults {
 		files, explicit = defaultKeyFiles(), false
 	}
 	list := &signerList{seen: map[string]bool{}}
@@ -96,6 +101,7 @@ func (k *Keys) Signers(ctx context.Context, pause Pause) ([]ssh.Signer, io.Close
 			fromFiles = append(fromFiles, kf.signers(ctx, k, held, pause)...)
 		}
 	}
+	list.add(k.certified(slices.Concat(fromFiles, held))...)
 	if explicit {
 		list.add(fromFiles...)
 	}
@@ -104,6 +110,24 @@ func (k *Keys) Signers(ctx context.Context, pause Pause) ([]ssh.Signer, io.Close
 	}
 	list.add(fromFiles...)
 	return list.signers, closer, nil
+}
+
+// certified pairs the certificates with the keys that they are for.
+func (k *Keys) certified(signers []ssh.Signer) (list []ssh.Signer) {
+	for _, file := range k.Certificates {
+		cert, ok := readPublic(file).(*ssh.Certificate)
+		if !ok {
+			k.warn("certificate " + file + ": is none, or can't be read")
+			continue
+		}
+		for _, s := range signers {
+			if certified, err := ssh.NewCertSigner(cert, s); err == nil {
+				list = append(list, certified)
+				break
+			}
+		}
+	}
+	return list
 }
 
 // agentKeys gives what the agent holds. An agent that does not answer is as good

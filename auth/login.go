@@ -24,6 +24,9 @@ type Login struct {
 	// Prompter answers the questions of keyboard-interactive that are not about
 	// the password; nil if there is nobody.
 	Prompter Prompter
+	// Signatures are the algorithms that keys may sign with, as Algorithms gives
+	// them; nil are all but those with SHA-1.
+	Signatures []string
 }
 
 // The methods in the order of OpenSSH. keyboard-interactive comes before
@@ -52,6 +55,7 @@ type Attempt struct {
 	asked   int  // rounds of keyboard-interactive
 	typed   Secret
 	reasons []error
+	signed  string // the algorithm of the last signature
 }
 
 // Begin prepares one login. Close it when the login is done.
@@ -82,6 +86,15 @@ func (a *Attempt) Succeeded() {
 	if a.asked == 1 && a.partial == 0 && !a.typed.Empty() && a.login.Password != nil {
 		a.login.Password.Keep(a.typed, FromPrompt)
 	}
+}
+
+// Outdated names the algorithm that a key of ours signed with, if it is no longer
+// thought to be safe, else "".
+func (a *Attempt) Outdated() string {
+	if slices.Contains(ssh.InsecureAlgorithms().PublicKeyAuths, a.signed) {
+		return "signature " + a.signed
+	}
+	return ""
 }
 
 // LoginError says that the server did not let us in, or that there was nothing
@@ -219,6 +232,35 @@ type noting struct {
 	attempt *Attempt
 }
 
+// Algorithms makes it an ssh.MultiAlgorithmSigner: an RSA key would sign with
+// SHA-1 where the server does not say what it takes. A kind of key that is not
+// known here, as an agent may hold, is left alone.
+func (s *noting) Algorithms() []string {
+	names := []string{keyFormat(s.PublicKey())}
+	if names[0] == ssh.KeyAlgoRSA {
+		names = []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSA}
+	}
+	safe, outdated := ssh.SupportedAlgorithms().PublicKeyAuths, ssh.InsecureAlgorithms().PublicKeyAuths
+	allowed := s.attempt.login.Signatures
+	if allowed == nil {
+		allowed = safe
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		isKnown := slices.Contains(safe, name) || slices.Contains(outdated, name)
+		return isKnown && !slices.Contains(allowed, name)
+	})
+}
+
+// keyFormat is the type of the key, of a certificate that of the key in it. An
+// agent's keys know no more than their names (OpenSSH PROTOCOL.certkeys).
+func keyFormat(key ssh.PublicKey) string {
+	name, isCert := strings.CutSuffix(key.Type(), "-cert-v01@openssh.com")
+	if isCert && strings.HasPrefix(name, "sk-") {
+		name += "@openssh.com"
+	}
+	return name
+}
+
 func (s *noting) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
 	sig, err := signWith(s.Signer, rand, data, algorithm)
 	if err != nil {
@@ -226,6 +268,7 @@ func (s *noting) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string
 		return nil, err
 	}
 	s.attempt.used[string(s.PublicKey().Marshal())] = true
+	s.attempt.signed = algorithm
 	return sig, nil
 }
 

@@ -5,6 +5,8 @@ package auth
 import (
 	"fmt"
 	"os"
+	"strconv"
+	"syscall"
 )
 
 // checkPrivate refuses a file that its group or others may read, as ssh does
@@ -19,3 +21,20 @@ func checkPrivate(f *os.File) error {
 	}
 	return nil
 }
+
+// checkOwned refuses a configuration that somebody else could have written, as
+// ssh does: it may name programs to run.
+func checkOwned(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t).Uid
+	if owner != 0 && owner != uint32(os.Getuid()) || info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("bad owner or permissions (mode %04o); run: chmod go-w %s", info.Mode().Perm(), f.Name())
+	}
+	return nil
+}
+
+// userID is the %i of ssh_config(5).
+func userID() string { return strconv.Itoa(os.Getuid()) }

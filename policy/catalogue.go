@@ -86,6 +86,7 @@ func filler(f *Fault) *strings.Replacer {
 		"{url}", argument(f, about),
 		"{dirurl}", argument(f, dir),
 		"{said}", f.Said(),
+		"{file}", orElse(f.File, "~/.ssh/known_hosts"),
 		"{action}", action(f),
 	)
 }
@@ -158,6 +159,14 @@ func action(f *Fault) string {
 		return "setting time or mode"
 	case "symlink", "link":
 		return "the link"
+	case "readlink":
+		return "reading links"
+	case "df":
+		return "a look at its free space"
+	case "chmod":
+		return "changing modes"
+	case "hash":
+		return "checksums"
 	case "greeting", "dial":
 		return "the connection"
 	case "":

@@ -223,7 +223,7 @@ func TestEveryRuleOfTheTextsExists(t *testing.T) {
 var placeholder = regexp.MustCompile(`\{[^}]*\}?`)
 
 func TestPlaceholders(t *testing.T) {
-	known := []string{"{host}", "{user}", "{path}", "{dir}", "{name}", "{url}", "{dirurl}", "{said}", "{action}"}
+	known := []string{"{host}", "{user}", "{path}", "{dir}", "{name}", "{url}", "{dirurl}", "{said}", "{action}", "{file}"}
 	full := &Fault{
 		Protocol: FTP, Op: "STOR", Host: "h", User: "u", Path: "/in/a.csv", Code: 550, Text: "no",
 		Locate: func(p string) string { return "acme:" + p },
@@ -253,7 +253,7 @@ func TestPlaceholders(t *testing.T) {
 
 // The words follow one form, so that the three lines of a failure read as one.
 func TestRowsReadWell(t *testing.T) {
-	commands := []string{"ls", "stat", "rm", "put", "get", "mkdir"}
+	commands := []string{"ls", "stat", "rm", "put", "get", "mkdir", "hosts"}
 	invoked := regexp.MustCompile(`\bxfer (?:--?\S+ (?:FILE |active )?)*([a-z]+)`)
 	for _, r := range Rows() {
 		for field, text := range map[string]string{"head": r.Head, "means": r.Means, "does": r.Does, "next": r.Next} {
@@ -445,7 +445,7 @@ func TestHostKeyAdvice(t *testing.T) {
 		Protocol: SSH, Op: "handshake", Host: "[sftp.example]:2222", Cause: CauseHostKeyChanged,
 		Locate: func(p string) string { return "sftp://acme@sftp.example:2222/~/" },
 	}
-	want := "ssh-keygen -R '[sftp.example]:2222', then xfer --accept-new ls 'sftp://acme@sftp.example:2222/~/'"
+	want := "ssh-keygen -f ~/.ssh/known_hosts -R '[sftp.example]:2222', then xfer --accept-new ls 'sftp://acme@sftp.example:2222/~/'"
 	if v := Classify(f); !strings.HasSuffix(v.Next, want) || v.Kind != KindTrust || v.Remedy != GiveUp {
 		t.Errorf("%+v", v)
 	}

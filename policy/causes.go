@@ -12,7 +12,8 @@ const (
 	CauseUnreachable  Cause = "net-unreachable" // EHOSTUNREACH, ENETUNREACH
 	CauseHostNotFound Cause = "net-host-not-found"
 	CauseDNS          Cause = "net-dns-temporary"
-	CauseProxy        Cause = "net-proxy" // a SOCKS5 or HTTP proxy refused
+	CauseProxy        Cause = "net-proxy"       // a SOCKS5 or HTTP proxy refused
+	CauseProxyLogin   Cause = "net-proxy-login" // it wants a login, or refuses ours
 	CauseNoReply      Cause = "net-no-reply"
 )
 
@@ -79,10 +80,18 @@ const (
 	CauseRemoteChanged   Cause = "remote-changed" // the source changed while it was read
 	CauseSize            Cause = "content-size"
 	CauseHash            Cause = "content-hash"
+	CauseNoHash          Cause = "no-server-hash"  // a checksum is demanded and the server has none
 	CauseResume          Cause = "resume-mismatch" // the part that is there is not the start of this file
 	CauseNoSecret        Cause = "no-secret"       // a password is needed and there is none
-	CauseCancelled       Cause = "cancelled"
-	CauseDeadline        Cause = "deadline"
+	// CauseCredentialClosed: the server refused this very credential before.
+	CauseCredentialClosed Cause = "credential-closed"
+	CauseBudget           Cause = "connection-budget" // this run has all connections to the host that there may be
+	CauseLedgerBroken     Cause = "ledger-broken"     // not a ledger, or damaged
+	CauseLedgerNewer      Cause = "ledger-newer"      // written by a later version of xfer
+	CauseSyncIncomplete   Cause = "sync-incomplete"   // nothing is deleted after a listing that failed
+	CauseSyncTooMany      Cause = "sync-too-many"     // more would be deleted than is allowed
+	CauseCancelled        Cause = "cancelled"
+	CauseDeadline         Cause = "deadline"
 )
 
 // What a diagnosis finds on the server behind a bare 550, 553, 4 or 5.
@@ -107,4 +116,6 @@ const (
 	CauseRemoteLoop          Cause = "remote-link-loop"
 	CauseRemotePolicy        Cause = "remote-policy"
 	CauseRemoteUnknown       Cause = "remote-unknown"
+	CauseNotOffered          Cause = "not-offered" // the server has no such ability
+	CauseTaken               Cause = "taken-away"  // before it had its final name
 )

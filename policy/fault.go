@@ -64,6 +64,9 @@ type Fault struct {
 	// "acme:in/a.csv", "sftp://acme@host:2222/in/a.csv". Next steps use it.
 	// nil when nobody can be sent there.
 	Locate func(path string) string
+	// File is a local file that the person may have to change: known_hosts. ""
+	// when there is none.
+	File string
 	// Code is the reply code (FTP 100–699) or the status code (SFTP 1–31);
 	// 0 means that the peer said nothing.
 	Code int

@@ -12,10 +12,12 @@
 //	link.go      Link: a Session that can be dialled again
 //	verbs.go     rename, remove, mkdir, stat and list through the policy engine
 //	run.go       Run: the whole story of one put or get
+//	verify.go    size, checksum, read back; what may be continued
 //	publish.go   temporary names, what to do with an existing target, the rename
 //	ftp/         FTP and FTPS            sftp/         SFTP
 //	batch/       many transfers          ledger/       what is remembered between runs
 //	lab/         servers that misbehave  transfertest/ the suite every transport passes
+//	proxy/       SOCKS5 and HTTP CONNECT
 //
 // The data flow of a put:
 //

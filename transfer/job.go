@@ -1,8 +1,10 @@
 package transfer
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -68,11 +70,38 @@ type Job struct {
 	InPlace bool
 	// NoResume starts from zero even if a part of the file is there already.
 	NoResume bool
+	// Verify is how the copy is compared with its source.
+	Verify Verify
+	// KeepMode gives the copy the permission bits of the source, Mode those that
+	// it says; 0 leaves them to the target's system.
+	KeepMode bool
+	Mode     fs.FileMode
 	// NoTimes leaves the modification time as the target's system sets it.
 	NoTimes bool
 	// Lock, if set, keeps other processes of this machine off the file while
 	// it is transferred. It fails with a fault of policy.CauseLocalLocked.
 	Lock func(key string) (release func(), err error)
+	// Publishing, if set, is called when the file is complete and verified under
+	// its temporary name, before it gets its final one. From then on a missing
+	// temporary file means that it was published. Its error ends the transfer.
+	Publishing func(ctx context.Context, temp string) error
+}
+
+// publishing calls the hook, if there is one.
+func (j Job) publishing(ctx context.Context, temp string) error {
+	if j.Publishing == nil {
+		return nil
+	}
+	return j.Publishing(ctx, temp)
+}
+
+// modeOf is the mode that the copy is to have, 0 for none in particular; source
+// is that of the source, if it is known.
+func (j Job) modeOf(source fs.FileMode, known bool) fs.FileMode {
+	if j.Mode == 0 && j.KeepMode && known {
+		return source
+	}
+	return j.Mode
 }
 
 // Name is how the person knows the job: "put report.csv".
@@ -128,6 +157,9 @@ type Result struct {
 	// Tries is how often the data transfer was started.
 	Tries   int
 	Elapsed time.Duration
+	// Verified is the algorithm by which the content was found the same, "" if
+	// only the size was compared.
+	Verified string
 	// Skipped says why nothing was transferred, "" if something was.
 	Skipped string
 	// Warnings are what did not work and did no harm.

@@ -3,7 +3,9 @@ package transfer
 import (
 	"context"
 	"maps"
+	"strconv"
 	"sync"
+	"time"
 
 	"github.com/xfer-cli/xfer/policy"
 )
@@ -21,6 +23,33 @@ type Hints struct {
 // kept by whoever made it, so that a redial asks nobody.
 type Dialer func(ctx context.Context, hints Hints) (Session, error)
 
+// Budget limits how many connections there are to one host, over all links and
+// processes of a machine. host is "scheme://host:port".
+type Budget interface {
+	// Take waits until one more connection to the host may be opened; limit is
+	// how many there may be, 0 if that is not known. It waits for other
+	// processes, never for a link of this one: then, as when the server refuses,
+	// the error is a fault whose verdict is Crowded.
+	Take(ctx context.Context, host string, limit int) (Slot, error)
+}
+
+// Slot is the right to one connection. Opened, Crowded or Release follows Take
+// soon: until then no other link of this process may dial the host.
+type Slot interface {
+	// Opened: the connection stands.
+	Opened()
+	// Crowded gives the slot back because the server refused the connection: it
+	// has too many; said is its reply. limit is how many there may be from now
+	// on, 0 when the refusal teaches nothing.
+	Crowded(ctx context.Context, said string) (limit int)
+	// Release gives the slot back. It may be called more than once.
+	Release()
+}
+
+// FactMaxConnections is the name of the fact that a server refused more than so
+// many connections at once.
+const FactMaxConnections = "max-connections"
+
 // Link keeps a session to one server: it dials on first use, and again after
 // the session has died. It remembers the mode and what was learned about the
 // host. A Link is used by one goroutine; Close may be called from any.
@@ -29,10 +58,15 @@ type Link struct {
 	dial   Dialer
 	mode   Mode
 	memory Memory // may be nil
+	budget Budget // may be nil
+	most   int
+	wait   func(ctx context.Context, n int) error // may be nil
 
 	mu      sync.Mutex
 	session Session
-	facts   Facts
+	slot    Slot
+	facts   Facts // nil until they are recalled
+	learned Facts // those of them that the memory does not know
 }
 
 // NewLink prepares a link; nothing is dialled yet. memory may be nil.
@@ -40,30 +74,157 @@ func NewLink(loc Location, dial Dialer, mode Mode, memory Memory) *Link {
 	return &Link{loc: loc, dial: dial, mode: mode, memory: memory}
 }
 
+// LimitConnections makes the link take a slot of the budget before it dials, and
+// keep it until it is closed. most is the person's limit for the host, 0 for
+// none; what the server taught lowers it. To be called before the first use.
+func (l *Link) LimitConnections(b Budget, most int) { l.budget, l.most = b, most }
+
+// LimitRate makes wait the Source.Wait and Sink.Wait of all that the link moves.
+// To be called before the first use.
+func (l *Link) LimitRate(wait func(ctx context.Context, n int) error) { l.wait = wait }
+
 // Location is the server that the link goes to.
 func (l *Link) Location() Location { return l.loc }
 
-// Session gives the live session, dialling if there is none.
+// Session gives the live session, dialling if there is none. While other
+// processes use up the budget of the host it waits for them.
 func (l *Link) Session(ctx context.Context) (Session, error) {
 	if s := l.live(); s != nil {
 		return s, nil
 	}
 	l.drop()
-	if l.facts == nil && l.memory != nil {
-		facts, err := l.memory.Recall(ctx, l.loc.Server())
-		if err != nil {
-			return nil, policy.LocalFault("recall", "", err)
-		}
-		l.facts = facts
+	if err := l.recall(ctx); err != nil {
+		return nil, err
 	}
-	s, err := l.dial(ctx, Hints{Mode: l.mode, Facts: l.facts})
+	s, err := l.open(ctx)
 	if err != nil {
 		return nil, l.annotate(err)
+	}
+	if l.wait != nil {
+		s = paced{s, l.wait}
 	}
 	l.mu.Lock()
 	l.session = s
 	l.mu.Unlock()
 	return s, nil
+}
+
+// recall asks the memory, once.
+func (l *Link) recall(ctx context.Context) error {
+	l.mu.Lock()
+	known := l.facts != nil
+	l.mu.Unlock()
+	if known {
+		return nil
+	}
+	facts := Facts{}
+	if l.memory != nil {
+		recalled, err := l.memory.Recall(ctx, l.loc.Server())
+		if err != nil {
+			return policy.LocalFault("recall", "", err)
+		}
+		maps.Copy(facts, recalled)
+	}
+	l.mu.Lock()
+	l.facts = facts
+	l.mu.Unlock()
+	return nil
+}
+
+// open dials, with a slot of the budget.
+func (l *Link) open(ctx context.Context) (Session, error) {
+	slot, err := l.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	hints := Hints{Mode: l.mode, Facts: maps.Clone(l.facts)}
+	l.mu.Unlock()
+	s, err := l.dial(ctx, hints)
+	switch {
+	case slot == nil:
+	case err == nil:
+		slot.Opened()
+	default:
+		l.giveBack(ctx, slot, err)
+	}
+	return s, err
+}
+
+// take gives the link's slot, nil if connections are not limited.
+func (l *Link) take(ctx context.Context) (Slot, error) {
+	l.mu.Lock()
+	slot := l.slot
+	l.mu.Unlock()
+	if slot != nil || l.budget == nil {
+		return slot, nil
+	}
+	slot, err := l.budget.Take(ctx, l.loc.Server(), l.maxConnections())
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	l.slot = slot
+	l.mu.Unlock()
+	return slot, nil
+}
+
+// maxConnections is the lower of what the person and the server allow, 0 if
+// neither said.
+func (l *Link) maxConnections() int {
+	l.mu.Lock()
+	n, err := strconv.Atoi(l.facts[FactMaxConnections].Value)
+	l.mu.Unlock()
+	switch {
+	case err != nil || n < 1:
+		return l.most
+	case l.most == 0:
+		return n
+	}
+	return min(n, l.most)
+}
+
+// giveBack gives the slot back after a dial that failed, and learns from it.
+func (l *Link) giveBack(ctx context.Context, slot Slot, err error) {
+	l.mu.Lock()
+	l.slot = nil
+	l.mu.Unlock()
+	f := policy.FaultOf(err)
+	if !policy.Classify(f).Crowded {
+		slot.Release()
+		return
+	}
+	if limit := slot.Crowded(ctx, f.Said()); limit > 0 {
+		l.learn(FactMaxConnections, Fact{Value: strconv.Itoa(limit), Reason: f.Said(), At: time.Now()})
+	}
+}
+
+// learn keeps a fact; only what is news is handed to the memory.
+func (l *Link) learn(name string, f Fact) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.facts[name].Value == f.Value {
+		return
+	}
+	if l.learned == nil {
+		l.learned = Facts{}
+	}
+	l.facts[name], l.learned[name] = f, f
+}
+
+// known gives the first of these facts that is known about the host, nil if none.
+func (l *Link) known(ctx context.Context, names ...string) (*Fact, error) {
+	if err := l.recall(ctx); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, name := range names {
+		if f, ok := l.facts[name]; ok {
+			return &f, nil
+		}
+	}
+	return nil, nil
 }
 
 // live is the session if there is one that can be used, nil otherwise.
@@ -178,7 +339,7 @@ func (l *Link) annotate(err error) error {
 	return err
 }
 
-// drop closes the session and keeps what it learned.
+// drop closes the session and keeps what it learned, and the slot.
 func (l *Link) drop() {
 	l.mu.Lock()
 	s := l.session
@@ -188,19 +349,42 @@ func (l *Link) drop() {
 		return
 	}
 	if f := s.Extras().Facts; f != nil {
-		if l.facts == nil {
-			l.facts = Facts{}
+		for name, fact := range f() {
+			l.learn(name, fact)
 		}
-		maps.Copy(l.facts, f())
 	}
 	_ = s.Close() // nothing is owed to a session that is being dropped
 }
 
-// Close ends the session and hands what was learned to the memory.
+// Close ends the session, gives its slot back and hands what was learned to the
+// memory. The link may be used again.
 func (l *Link) Close(ctx context.Context) error {
 	l.drop()
-	if l.memory == nil || len(l.facts) == 0 {
+	l.mu.Lock()
+	slot, learned := l.slot, l.learned
+	l.slot, l.learned = nil, nil
+	l.mu.Unlock()
+	if slot != nil {
+		slot.Release()
+	}
+	if l.memory == nil || len(learned) == 0 {
 		return nil
 	}
-	return l.memory.Learn(ctx, l.loc.Server(), l.facts)
+	return l.memory.Learn(ctx, l.loc.Server(), learned)
+}
+
+// paced is a session whose transfers wait for a rate limit.
+type paced struct {
+	Session
+	wait func(ctx context.Context, n int) error
+}
+
+func (p paced) Get(ctx context.Context, path string, off int64, dst Sink) (int64, error) {
+	dst.Wait = p.wait
+	return p.Session.Get(ctx, path, off, dst)
+}
+
+func (p paced) Put(ctx context.Context, path string, off int64, src Source) (int64, error) {
+	src.Wait = p.wait
+	return p.Session.Put(ctx, path, off, src)
 }

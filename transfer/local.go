@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -21,8 +22,10 @@ type source struct {
 	path    string
 	size    int64 // -1 unknown
 	modTime time.Time
+	mode    fs.FileMode // permission bits, 0 unknown
 	stream  bool
 	counted *counter // of a stream that was handed out
+	sums    passing  // of a stream, nil if nobody will ask
 }
 
 func openSource(j Job) (*source, error) {
@@ -31,10 +34,10 @@ func openSource(j Job) (*source, error) {
 		if ok {
 			if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 				// "xfer put - URL < file": as good as the file itself.
-				return &source{file: f, path: f.Name(), size: info.Size(), modTime: info.ModTime()}, nil
+				return &source{file: f, path: f.Name(), size: info.Size(), modTime: info.ModTime(), mode: info.Mode().Perm()}, nil
 			}
 		}
-		return &source{reader: j.In, path: j.Local, size: -1, stream: true}, nil
+		return &source{reader: j.In, path: j.Local, size: -1, stream: true, sums: newPassing(j.Verify)}, nil
 	}
 	f, err := os.Open(j.Local)
 	if err != nil {
@@ -50,9 +53,10 @@ func openSource(j Job) (*source, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	s := &source{file: f, path: j.Local, size: info.Size(), modTime: info.ModTime()}
+	s := &source{file: f, path: j.Local, size: info.Size(), modTime: info.ModTime(), mode: info.Mode().Perm()}
 	if !info.Mode().IsRegular() { // a pipe or a device
-		s.reader, s.size, s.stream, s.modTime = f, -1, true, time.Time{}
+		s.reader, s.size, s.stream, s.modTime, s.mode = f, -1, true, time.Time{}, 0
+		s.sums = newPassing(j.Verify)
 	}
 	return s, nil
 }
@@ -78,7 +82,7 @@ func (s *source) from(progress func(int64)) (Source, error) {
 		return Source{R: s.file, Size: s.size, Progress: progress}, nil
 	}
 	if s.counted == nil {
-		s.counted = &counter{r: s.reader}
+		s.counted = &counter{r: s.reader, sums: s.sums}
 	}
 	if s.counted.n > 0 {
 		return Source{}, &policy.Fault{
@@ -115,6 +119,13 @@ func (s *source) unchanged() error {
 		Text: fmt.Sprintf("%d bytes at %s when it was opened, %d bytes at %s now", s.size,
 			s.modTime.Format(time.RFC3339), info.Size(), info.ModTime().Format(time.RFC3339)),
 	}
+}
+
+func (s *source) digest(ctx context.Context, algorithm string, n int64) ([]byte, error) {
+	if s.stream {
+		return s.sums.digest(ctx, algorithm, n)
+	}
+	return digestOf(ctx, s.file, s.path, algorithm, n)
 }
 
 // Close closes the file.
@@ -159,6 +170,10 @@ func (p *part) size() (int64, error) {
 	return info.Size(), nil
 }
 
+func (p *part) digest(ctx context.Context, algorithm string, n int64) ([]byte, error) {
+	return digestOf(ctx, p.file, p.path, algorithm, n)
+}
+
 // truncate cuts the part to n bytes and continues there.
 func (p *part) truncate(n int64) error {
 	err := p.file.Truncate(n)
@@ -186,6 +201,11 @@ func (p *part) verify(want int64) error {
 func (p *part) publish(final string, info Info, j Job) error {
 	if old, err := os.Stat(final); err == nil && old.Mode().IsRegular() {
 		_ = p.file.Chmod(old.Mode().Perm()) // as cp: an overwritten file keeps its mode; where it can't, the umask's stands
+	}
+	if mode := j.modeOf(info.Mode.Perm(), info.HasPerm); mode != 0 {
+		if err := p.file.Chmod(mode); err != nil {
+			return policy.LocalFault("chmod", p.path, err)
+		}
 	}
 	if err := errors.Join(p.file.Sync(), p.file.Close()); err != nil {
 		return policy.LocalFault("sync", p.path, err)
@@ -298,24 +318,28 @@ type counter struct {
 	r     io.Reader
 	n     int64
 	ended bool
+	sums  passing
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += int64(n)
 	c.ended = err == io.EOF
+	_, _ = c.sums.Write(p[:n]) // never fails
 	return n, err
 }
 
 // once counts what was written to a stream.
 type once struct {
-	w io.Writer
-	n int64
+	w    io.Writer
+	n    int64
+	sums passing
 }
 
 func (o *once) Write(p []byte) (int, error) {
 	n, err := o.w.Write(p)
 	o.n += int64(n)
+	_, _ = o.sums.Write(p[:n]) // never fails
 	return n, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 	"time"
@@ -128,17 +129,81 @@ func (r *run) publish(ctx context.Context, temp string) error {
 			return err
 		}
 	}
+	if err := r.job.publishing(ctx, temp); err != nil {
+		return err
+	}
 	err := r.rename(ctx, temp, final, true)
 	if err == nil || !mayBeRefusedByTarget(err) {
 		return err
 	}
-	if info, statErr := r.statTarget(ctx, final); statErr == nil && info != nil && !info.IsDir() {
+	there, statErr := r.statTarget(ctx, final)
+	switch {
+	case statErr != nil:
+	case there == nil:
+		err = r.notRenamed(ctx, temp, err)
+	case !there.IsDir():
 		err = r.replaceByHand(ctx, temp, final)
 	}
 	if g, ok := errors.AsType[*policy.GaveUp](err); ok && mayBeRefusedByTarget(err) {
 		g.Verdict.Next += "; if the server never allows a rename, write the target itself: xfer put --in-place …"
 	}
 	return err
+}
+
+// Names of facts about publishing.
+const (
+	factNoRename    = "no:rename"          // files may be written, and not renamed
+	factNoTempNames = "no:temporary-names" // files are taken away whatever they are called
+)
+
+// notRenamed remembers why a rename was refused that nothing stood in the way of.
+func (r *run) notRenamed(ctx context.Context, temp string, err error) error {
+	fact := Fact{Value: "refused", Reason: policy.FaultOf(err).Said(), At: time.Now()}
+	info, statErr := r.statTarget(ctx, temp)
+	switch {
+	case statErr == nil && info == nil:
+		fact.Reason = "a file was gone before it could be renamed"
+		r.link.learn(factNoTempNames, fact)
+		return r.fault(policy.CauseTaken, r.result.Remote)
+	case statErr == nil && verdictOf(err).Kind != policy.KindTarget:
+		r.link.learn(factNoRename, fact)
+	}
+	return err
+}
+
+// chooseInPlace decides for the target's own name where an earlier run has
+// learned that the server does not rename, if there is no old target to lose.
+func (r *run) chooseInPlace(ctx context.Context) error {
+	if r.job.InPlace {
+		return nil
+	}
+	known, err := r.link.known(ctx, factNoRename, factNoTempNames)
+	if err != nil || known == nil {
+		return err
+	}
+	there, err := r.statTarget(ctx, r.result.Remote)
+	if err == nil && there == nil {
+		r.job.InPlace = true
+		r.warn("sent under its own name, without a temporary one: " + known.Reason + " (" + known.At.Format(time.DateOnly) + ")")
+	}
+	return err
+}
+
+// setMode gives the file the permission bits that were asked for. A server that
+// can't, or that refuses, costs a warning: the content is there.
+func (r *run) setMode(ctx context.Context, path string, mode fs.FileMode) {
+	if mode == 0 {
+		return
+	}
+	err := r.engine.Do(ctx, r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) error {
+		if f := s.Extras().Chmod; f != nil {
+			return f(ctx, path, mode)
+		}
+		return r.link.notOffered("chmod", path, "SETSTAT", "SITE CHMOD")
+	}))
+	if err != nil {
+		r.warn("the permission bits could not be set: " + policy.FaultOf(err).Said())
+	}
 }
 
 // replaceByHand is for servers whose rename refuses an existing target (SFTP
@@ -201,6 +266,9 @@ func (r *run) discard(ctx context.Context, temp string, cause error) {
 
 // isResumable says whether a later run can go on from where this one stopped.
 func isResumable(err error) bool {
+	if policy.FaultOf(err).Cause == policy.CauseRemoteChanged {
+		return false // the next version gets a temporary name of its own
+	}
 	switch verdictOf(err).Kind {
 	case policy.KindTemporary, policy.KindCancelled:
 		return true

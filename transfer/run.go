@@ -53,6 +53,8 @@ type run struct {
 	result   Result
 	// safe is how many bytes are known to be at the target without a gap.
 	safe int64
+	// spoiled: what is at the target must not be continued.
+	spoiled bool
 }
 
 // begin is called when a try starts to move bytes at off.
@@ -83,6 +85,9 @@ func (r *run) put(ctx context.Context) error {
 	if proceed, err := r.checkTarget(ctx, src.modTime); err != nil || !proceed {
 		return err
 	}
+	if err := r.chooseInPlace(ctx); err != nil {
+		return err
+	}
 	temp := r.result.Remote
 	if !r.job.InPlace {
 		temp = tempName(r.result.Remote, src.identity())
@@ -105,8 +110,9 @@ func (r *run) put(ctx context.Context) error {
 		return err
 	}
 
-	// 4. Publish: the time first, so that the file is complete when it appears
+	// 4. Publish: mode and time first, so that the file is complete when it appears
 	// under its name; then the name.
+	r.setMode(ctx, temp, r.job.modeOf(src.mode, src.mode != 0))
 	r.setModTime(ctx, temp, src.modTime)
 	if r.job.InPlace {
 		return nil
@@ -122,6 +128,9 @@ func (r *run) put(ctx context.Context) error {
 func (r *run) send(ctx context.Context, src *source, temp string) error {
 	op := r.link.Op(r.job.Name(), src.size, func(ctx context.Context, s Session) (err error) {
 		defer func() { r.aboutFinal(err, temp) }()
+		if err := r.canVerify(s); err != nil {
+			return err
+		}
 		off, err := r.resumePut(ctx, s, src, temp)
 		if err != nil {
 			return err
@@ -131,6 +140,9 @@ func (r *run) send(ctx context.Context, src *source, temp string) error {
 		if err != nil {
 			return err
 		}
+		if mode := r.job.modeOf(src.mode, src.mode != 0); mode != 0 {
+			in.Mode = mode | 0o600 // to be continued
+		}
 		r.begin(off)
 		n, err := s.Put(ctx, temp, off, in)
 		r.safe = max(r.safe, off+n)
@@ -139,7 +151,10 @@ func (r *run) send(ctx context.Context, src *source, temp string) error {
 		}
 		r.result.Size = off + n
 		moved(off + n)
-		return r.verifySent(ctx, s, temp)
+		if err := r.verifySent(ctx, s, temp); err != nil {
+			return err
+		}
+		return r.verifyPut(ctx, s, src, temp)
 	})
 	op.Progress = func() int64 { return r.safe }
 	op.Reconcile = func(ctx context.Context) (bool, error) {
@@ -148,13 +163,31 @@ func (r *run) send(ctx context.Context, src *source, temp string) error {
 			return false, err
 		}
 		info, err := statOrMissing(ctx, s, temp)
-		if err != nil || info == nil || !src.complete(info.Size) {
+		if err != nil || info == nil || !src.complete(info.Size) || r.spoiled {
 			return false, r.link.annotate(err)
 		}
 		r.result.Size = info.Size
-		return true, nil
+		err = r.verifyPut(ctx, s, src, temp)
+		return err == nil, r.link.annotate(err)
 	}
 	return r.engine.Do(ctx, op)
+}
+
+// verifyPut compares the content, and drops what turns out to be another: nobody
+// may go on from there.
+func (r *run) verifyPut(ctx context.Context, s Session, src *source, temp string) error {
+	err := r.verifyContent(ctx, s, temp, src)
+	if !isSpoiled(err) {
+		return err
+	}
+	if changed := src.unchanged(); changed != nil {
+		return changed
+	}
+	r.safe, r.spoiled = 0, true
+	if !r.job.InPlace {
+		_ = s.Remove(ctx, temp) // else the next try empties it
+	}
+	return err
 }
 
 // aboutFinal makes a failure of the temporary file one of the file that the
@@ -169,7 +202,11 @@ func (r *run) aboutFinal(err error, temp string) {
 // has, never what was counted here (socket buffers run megabytes ahead).
 func (r *run) resumePut(ctx context.Context, s Session, src *source, temp string) (int64, error) {
 	first := r.result.Tries == 0
-	if r.job.NoResume && first || first && src.size < resumeFrom || src.stream || !s.Extras().Resume {
+	if r.spoiled {
+		r.spoiled = false
+		return 0, nil
+	}
+	if r.job.NoResume && first || first && src.size < resumeFrom || src.stream || !s.Extras().Resume || s.Extras().NoPutResume {
 		return 0, nil
 	}
 	if r.job.InPlace && first {
@@ -184,48 +221,12 @@ func (r *run) resumePut(ctx context.Context, s Session, src *source, temp string
 		r.safe = max(r.safe, off)
 		return max(off, 0), nil
 	}
-	same, err := r.sameTail(ctx, s, src, temp, off)
+	same, err := r.samePart(ctx, s, src, temp, off, info.Size)
 	if err != nil || !same {
 		return 0, err
 	}
 	r.safe = off
 	return off, nil
-}
-
-// sameTail compares the end of a part that an earlier run left with the source.
-// It reads the part from overlap bytes before off to its end.
-func (r *run) sameTail(ctx context.Context, s Session, src *source, temp string, off int64) (bool, error) {
-	from := max(0, off-overlap)
-	check := &compare{want: io.NewSectionReader(src.file, from, off-from), left: off - from}
-	_, err := s.Get(ctx, temp, from, Sink{W: check, Size: -1})
-	if errors.Is(err, errDiffers) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// verifySent asks the server for the size of what was sent, unless Put did. A
-// reply that says "complete" is not enough: servers have said it of truncated
-// files (pyftpdlib over TLS).
-func (r *run) verifySent(ctx context.Context, s Session, temp string) error {
-	if s.Extras().PutVerifies {
-		return nil
-	}
-	info, err := statOrMissing(ctx, s, temp)
-	switch {
-	case err != nil:
-		return err
-	case info == nil:
-		r.warn("the server accepted the file and took it away at once; it can't be verified")
-	case info.Size < 0:
-		r.warn("the server does not tell file sizes; the upload can't be verified")
-	case info.Size != r.result.Size:
-		return &policy.Fault{
-			Protocol: r.link.Location().Protocol(), Phase: policy.Data, Op: "verify", Path: temp,
-			Cause: policy.CauseSize, Text: sizes(info.Size, r.result.Size),
-		}
-	}
-	return nil
 }
 
 // get downloads, in the same four paragraphs.
@@ -264,20 +265,27 @@ func (r *run) get(ctx context.Context) error {
 	}
 
 	// 4. Publish: on the disk for good, then the time, then the name.
+	if err := r.job.publishing(ctx, part.path); err != nil {
+		part.abandon(err)
+		return err
+	}
 	return part.publish(r.result.Local, info, r.job)
 }
 
 // fetch moves the bytes to the part.
 func (r *run) fetch(ctx context.Context, part *part, info Info) error {
 	op := r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) error {
-		off, err := r.resumeGet(s, part, info)
+		if err := r.canVerify(s); err != nil {
+			return err
+		}
+		off, compared, err := r.resumeGet(ctx, s, part, info)
 		if err != nil {
 			return err
 		}
 		moved := r.moved(off)
 		sink := Sink{W: part.file, Size: info.Size, Progress: moved}
 		from := off
-		if r.result.Tries == 0 && off > 0 {
+		if !compared {
 			// An earlier run wrote this: compare its end with what comes.
 			from = max(0, off-overlap)
 			sink.W = &compare{want: io.NewSectionReader(part.file, from, off-from), left: off - from, then: part.file}
@@ -288,9 +296,15 @@ func (r *run) fetch(ctx context.Context, part *part, info Info) error {
 			return r.restart(part, err)
 		}
 		r.safe = max(r.safe, from+n)
-		if err == nil {
-			r.result.Size = from + n
-			moved(from + n)
+		if err != nil {
+			return err
+		}
+		r.result.Size = from + n
+		moved(from + n)
+		err = r.verifyContent(ctx, s, r.job.Remote, part)
+		if isSpoiled(err) {
+			r.safe = 0
+			err = errors.Join(err, part.truncate(0))
 		}
 		return err
 	})
@@ -298,19 +312,31 @@ func (r *run) fetch(ctx context.Context, part *part, info Info) error {
 	return r.engine.Do(ctx, op)
 }
 
-// resumeGet positions the part where the download continues.
-func (r *run) resumeGet(s Session, part *part, info Info) (int64, error) {
-	if r.job.NoResume && r.result.Tries == 0 || !s.Extras().Resume {
-		return 0, part.truncate(0)
+// resumeGet positions the part where the download continues. compared is false
+// when an earlier run wrote it and it is still to be compared with the source.
+func (r *run) resumeGet(ctx context.Context, s Session, part *part, info Info) (off int64, compared bool, err error) {
+	first := r.result.Tries == 0
+	if r.job.NoResume && first || !s.Extras().Resume {
+		return 0, true, part.truncate(0)
 	}
-	size, err := part.size()
-	if err != nil {
-		return 0, err
+	if off, err = part.size(); err != nil {
+		return 0, false, err
 	}
-	if info.Size >= 0 && size > info.Size {
-		size = 0
+	if info.Size >= 0 && off > info.Size {
+		off = 0
 	}
-	return size, part.truncate(size)
+	compared = !first || off == 0
+	if !compared {
+		same, known, err := sameHash(ctx, s, r.job.Remote, off, part, off)
+		switch {
+		case err != nil:
+			return 0, false, err
+		case known && !same:
+			off = 0
+		}
+		compared = known
+	}
+	return off, compared, part.truncate(off)
 }
 
 // restart empties a part that turned out to be something else.
@@ -327,8 +353,11 @@ func (r *run) restart(part *part, cause error) error {
 // stream copies the file to a writer that can't be repeated: after the first
 // byte a failure is final.
 func (r *run) stream(ctx context.Context) error {
-	out := &once{w: r.job.Out}
+	out := &once{w: r.job.Out, sums: newPassing(r.job.Verify)}
 	op := r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) error {
+		if err := r.canVerify(s); err != nil {
+			return err
+		}
 		if r.result.Tries > 0 && !s.Extras().Resume && out.n > 0 {
 			return &policy.Fault{Protocol: policy.Local, Op: "write", Cause: policy.CauseLocalStream}
 		}
@@ -343,7 +372,12 @@ func (r *run) stream(ctx context.Context) error {
 	op.Progress = func() int64 { return out.n }
 	err := r.engine.Do(ctx, op)
 	r.result.Size = out.n
-	return err
+	if err != nil {
+		return err
+	}
+	return r.engine.Do(ctx, r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) error {
+		return r.verifyContent(ctx, s, r.job.Remote, out.sums)
+	}))
 }
 
 func (r *run) warn(text string) { r.result.Warnings = append(r.result.Warnings, text) }

@@ -80,6 +80,9 @@ type Extras struct {
 	Space func(ctx context.Context, path string) (Space, error)
 	// Realpath makes a path absolute as the server sees it.
 	Realpath func(ctx context.Context, path string) (string, error)
+	// Hash asks the server for a digest of the first n bytes of the file, of
+	// all of it with n < 0. It fails where the server can't do it for this n.
+	Hash func(ctx context.Context, path string, n int64) (Digest, error)
 	// SwitchMode makes the next data connection use the other of passive and
 	// active (FTP). It fails only when the session has to be dialled anew.
 	SwitchMode func(ctx context.Context) error
@@ -92,6 +95,8 @@ type Extras struct {
 	Parallel bool
 	// Resume: Put and Get accept an offset.
 	Resume bool
+	// NoPutResume: only Get does.
+	NoPutResume bool
 	// Spread: a Put that broke off leaves no gap below the file's size minus
 	// Spread, in bytes; 0 where bytes are written in order.
 	Spread int64
@@ -154,6 +159,9 @@ type Source struct {
 	R io.Reader
 	// Size is the length of the whole content in bytes, -1 when unknown.
 	Size int64
+	// Mode are permission bits that a new file is to have from its first byte
+	// on, where the server can do that; 0 leaves them to the server.
+	Mode fs.FileMode
 	// Progress, if set, is called with the position in the file, in bytes, as
 	// the transfer advances, from any goroutine but never from two at once.
 	Progress func(pos int64)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/batch"
 )
 
 // system is the world as the program sees it; tests hand in another.
@@ -37,6 +38,7 @@ func osSystem() system {
 // flags are the global ones that are no Options.
 type flags struct {
 	config, passwordFile string
+	ledgerFile           string
 	options              Options
 	deadline             *Duration
 	retries              *int
@@ -61,7 +63,9 @@ type app struct {
 	report *report
 	bars   *bars
 	links  map[string]*transfer.Link
-	warned map[string]bool
+	pools  []*batch.Links
+	state  state
+	warned sync.Map // texts
 	// observe, if set, is told of every remedy too.
 	observe func(policy.Event)
 }
@@ -70,8 +74,9 @@ type app struct {
 func run(ctx context.Context, sys system, args []string) int { return newApp(sys).run(ctx, args) }
 
 func newApp(sys system) *app {
-	a := &app{sys: sys, links: map[string]*transfer.Link{}, warned: map[string]bool{}}
+	a := &app{sys: sys, links: map[string]*transfer.Link{}}
 	a.config = sync.OnceValues(a.loadConfig)
+	a.state.init(a)
 	a.start()
 	return a
 }
@@ -129,11 +134,18 @@ func (a *app) start() {
 func (a *app) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	for _, l := range a.links {
-		if err := l.Close(ctx); err != nil {
+	kept := func(err error) {
+		if err != nil {
 			a.out.log.Warn("what was learned about the host could not be kept", "error", err)
 		}
 	}
+	for _, l := range a.links {
+		kept(l.Close(ctx))
+	}
+	for _, p := range a.pools {
+		kept(p.Close(ctx))
+	}
+	kept(a.state.close())
 }
 
 func (a *app) rootCommand() *cobra.Command {
@@ -172,9 +184,10 @@ In a URL a literal % is written %25; * ? [ ] need no encoding.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	a.globalFlags(root)
 	root.AddCommand(
-		a.putCommand(), a.getCommand(), a.lsCommand(), a.statCommand(), a.mkdirCommand(), a.rmCommand(),
-		a.mvCommand(), a.catCommand(), a.explainCommand(), a.demoCommand(), a.labCommand(), a.configCommand(),
-		a.versionCommand(), exitCodesTopic(),
+		a.putCommand(), a.getCommand(), a.syncCommand(), a.moveCommand(), a.lsCommand(), a.statCommand(), a.mkdirCommand(), a.rmCommand(),
+		a.mvCommand(), a.catCommand(), a.dfCommand(), a.chmodCommand(), a.lnCommand(), a.readlinkCommand(), a.hashCommand(),
+		a.explainCommand(), a.demoCommand(), a.labCommand(), a.configCommand(),
+		a.hostsCommand(), a.historyCommand(), a.versionCommand(), exitCodesTopic(),
 	)
 	return root
 }
@@ -194,7 +207,9 @@ func (a *app) globalFlags(root *cobra.Command) {
 	})
 	optional(f, &o.Mode, "mode", "FTP data `MODE` to try first: auto, passive, active; passive-only and active-only forbid the switch")
 	optional(f, &o.CAFile, "ca-file", "PEM `FILE` of certificate authorities to trust instead of the system's")
+	optional(f, &o.Proxy, "proxy", "`URL` of a proxy, socks5://[USER@]HOST:PORT or http://…, or none (default $ALL_PROXY and the like)")
 	optional(f, &o.KnownHosts, "known-hosts", "`FILE` of SSH host keys (default ~/.ssh/known_hosts)")
+	optional(f, &o.SSHConfig, "ssh-config", "configuration `FILE` of OpenSSH, or none (default ~/.ssh/config and the system's)")
 	f.BoolFunc("accept-new", "accept and remember the SSH key of a host that is not known yet", func(string) error {
 		o.HostKeys = new(HostKeysAcceptNew)
 		return nil
@@ -207,6 +222,8 @@ func (a *app) globalFlags(root *cobra.Command) {
 		return nil
 	})
 	f.StringVar(&a.flags.passwordFile, "password-file", "", "`FILE` with the password on its first line")
+	optional(f, &o.LimitRate, "limit-rate", "bytes per second to and from a host, of all running xfer together: `RATE` such as 500k or 2M")
+	f.StringVar(&a.flags.ledgerFile, "ledger-file", "", "`FILE` for what is remembered between runs (default ~/.local/state/xfer/ledger.db)")
 	f.CountVarP(&a.flags.verbose, "verbose", "v", "tell more; twice: the conversation with the server")
 	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "tell only failures")
 	f.BoolVar(&a.flags.json, "json", false, "one JSON object per result on stdout")

@@ -12,16 +12,23 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // for time_zone: Windows and small containers have no zone database
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/xfer-cli/xfer/auth"
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/batch"
 	"github.com/xfer-cli/xfer/transfer/ftp"
+	"github.com/xfer-cli/xfer/transfer/sftp"
 )
 
 // Config is the configuration file; config.example.toml shows every key.
 type Config struct {
+	// LedgerFile is what is remembered between runs, "" for the default.
+	LedgerFile string `toml:"ledger_file"`
+
 	Defaults Options         `toml:"defaults"`
 	Policy   PolicyConfig    `toml:"policy"`
 	Sites    map[string]Site `toml:"site"`
@@ -42,6 +49,23 @@ type Options struct {
 	HostKeys   *HostKeys          `toml:"host_keys"`
 	Keys       *[]string          `toml:"keys"`
 	Agent      *bool              `toml:"agent"`
+	SSHConfig  *string            `toml:"ssh_config"`
+	Modes      *bool              `toml:"modes"`
+	Chmod      *FileMode          `toml:"chmod"`
+	Probe      *sftp.Probe        `toml:"probe"`
+	// MaxConnections and LimitRate hold for a host, over all processes of this
+	// user; 0 is no limit.
+	MaxConnections *int      `toml:"max_connections"`
+	LimitRate      *ByteRate `toml:"limit_rate"`
+
+	Verify           *transfer.Verify `toml:"verify"`
+	Proxy            *Proxy           `toml:"proxy"`
+	ProxyPasswordEnv *string          `toml:"proxy_password_env"`
+	KeepAlive        *Duration        `toml:"keepalive"`
+	RequireTLS       *bool            `toml:"require_tls"`
+	TLSMinVersion    *string          `toml:"tls_min_version"`
+	ClientCert       *string          `toml:"client_cert"`
+	ClientKey        *string          `toml:"client_key"`
 }
 
 // builtin are the options when nobody says anything.
@@ -50,7 +74,11 @@ func builtin() Options {
 		Timeout: new(Duration(transfer.DefaultTimeout)), Mode: new(transfer.ModeAuto), OnExists: new(transfer.Replace),
 		Resume: new(true), Times: new(true), InPlace: new(false), Parents: new(false),
 		CAFile: new(""), KnownHosts: new("~/.ssh/known_hosts"), HostKeys: new(HostKeysStrict),
-		Keys: new([]string(nil)), Agent: new(true),
+		Keys: new([]string(nil)), Agent: new(true), SSHConfig: new(""), Modes: new(false), Chmod: new(FileMode(0)), Probe: new(sftp.ProbeSafe),
+		MaxConnections: new(0), LimitRate: new(ByteRate(0)),
+		Verify: new(transfer.VerifySize), Proxy: new(Proxy{}), ProxyPasswordEnv: new(""),
+		KeepAlive: new(Duration(0)), RequireTLS: new(false), TLSMinVersion: new("1.2"),
+		ClientCert: new(""), ClientKey: new(""),
 	}
 }
 
@@ -86,8 +114,17 @@ type Site struct {
 	AccountEnv      string   `toml:"account_env"`
 	PassphraseEnv   string   `toml:"passphrase_env"`
 
+	ForwardAgent bool `toml:"forward_agent"`
+	Legacy       bool `toml:"legacy"`
+	Shell        bool `toml:"shell"`
+
 	ActiveAddress string `toml:"active_address"`
 	ActivePorts   string `toml:"active_ports"`
+
+	TLSPin      string `toml:"tls_pin"`
+	VirtualHost string `toml:"virtual_host"`
+	Encoding    string `toml:"encoding"`
+	TimeZone    Zone   `toml:"time_zone"`
 }
 
 // PolicyConfig are the numbers of the policy and what to do differently.
@@ -184,6 +221,33 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// ByteRate is in bytes per second, written "2MB/s" or "500k".
+type ByteRate int64
+
+// UnmarshalText reads it; the units are powers of 1024, as curl's.
+func (r *ByteRate) UnmarshalText(text []byte) error {
+	n, err := batch.ParseSize(strings.TrimSuffix(string(text), "/s"))
+	if err != nil {
+		return errors.New(`must be a rate such as "500k" or "2MB/s"`)
+	}
+	*r = ByteRate(n)
+	return nil
+}
+
+// FileMode are permission bits, written in octal as for chmod(1); "" and 0 leave
+// them to the target.
+type FileMode fs.FileMode
+
+// UnmarshalText reads it.
+func (m *FileMode) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint("0"+string(text), 8, 32)
+	if err != nil || n > 0o777 {
+		return errors.New(`must be octal, from "000" to "777"`)
+	}
+	*m = FileMode(n)
+	return nil
+}
+
 // HostKeys says what to do about the key of a host that is not known.
 type HostKeys string
 
@@ -266,6 +330,12 @@ func parseConfig(data []byte) (*Config, []string) {
 // check finds what decodes but makes no sense.
 func (c *Config) check() []error {
 	_, errs := c.Policy.limits()
+	if n := c.Defaults.MaxConnections; n != nil && *n < 0 {
+		errs = append(errs, errors.New("defaults.max_connections: must be at least 0"))
+	}
+	for _, err := range c.Defaults.check() {
+		errs = append(errs, fmt.Errorf("defaults.%w", err))
+	}
 	for name, site := range c.Sites {
 		for _, err := range site.check() {
 			errs = append(errs, fmt.Errorf("site.%s: %w", name, err))
@@ -278,7 +348,20 @@ func (c *Config) check() []error {
 	return errs
 }
 
+func (o Options) check() (errs []error) {
+	if o.Proxy.hasSecret() {
+		errs = append(errs, errors.New("proxy: a secret does not belong in this file; use proxy_password_env"))
+	}
+	if o.TLSMinVersion != nil {
+		if _, err := (auth.TLS{MinVersion: *o.TLSMinVersion}).Config(); err != nil {
+			errs = append(errs, errors.New("tls_min_version: must be one of 1.0, 1.1, 1.2, 1.3"))
+		}
+	}
+	return errs
+}
+
 func (s Site) check() (errs []error) {
+	errs = s.Options.check()
 	if transfer.DefaultPort(s.Protocol) == 0 {
 		errs = append(errs, errors.New("protocol: must be one of ftp, ftpes, ftps, sftp"))
 	}
@@ -288,7 +371,10 @@ func (s Site) check() (errs []error) {
 	if s.Port < 0 || s.Port > 65535 {
 		errs = append(errs, errors.New("port: must be from 1 to 65535"))
 	}
-	for key, v := range map[string]string{"host": s.Host, "user": s.User, "path": s.Path} {
+	if n := s.MaxConnections; n != nil && *n < 0 {
+		errs = append(errs, errors.New("max_connections: must be at least 0"))
+	}
+	for key, v := range map[string]string{"host": s.Host, "user": s.User, "path": s.Path, "virtual_host": s.VirtualHost} {
 		if strings.ContainsAny(v, "\r\n\x00") {
 			errs = append(errs, fmt.Errorf("%s: contains a control character", key))
 		}
@@ -296,7 +382,33 @@ func (s Site) check() (errs []error) {
 	if _, err := parsePorts(s.ActivePorts); err != nil {
 		errs = append(errs, fmt.Errorf("active_ports: %w", err))
 	}
+	if _, err := (auth.TLS{Pin: s.TLSPin}).Config(); err != nil {
+		errs = append(errs, errors.New("tls_pin: must be sha256//BASE64 or 64 hex digits"))
+	}
+	if err := ftp.CheckEncoding(s.Encoding); err != nil {
+		errs = append(errs, errors.New("encoding: not a code page that is known here, such as gbk, shift_jis, windows-1252"))
+	}
 	return errs
+}
+
+// Zone is a time zone: a name of the IANA's database or an offset from UTC.
+type Zone struct{ *time.Location }
+
+// UnmarshalText reads "Europe/Berlin", "+02:00" or "", which is not known.
+func (z *Zone) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	if t, err := time.Parse("-07:00", string(text)); err == nil {
+		z.Location = t.Location()
+		return nil
+	}
+	location, err := time.LoadLocation(string(text))
+	if err != nil || string(text) == "Local" {
+		return errors.New(`must be like "Europe/Berlin" or "+02:00"`)
+	}
+	z.Location = location
+	return nil
 }
 
 // parsePorts reads "50000-50100"; "" is any.

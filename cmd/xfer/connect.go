@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"net/netip"
-	"os/user"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,8 +13,6 @@ import (
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
 	"github.com/xfer-cli/xfer/transfer/ftp"
-	"github.com/xfer-cli/xfer/transfer/ledger"
-	"github.com/xfer-cli/xfer/transfer/sftp"
 )
 
 // adapters says who speaks a scheme.
@@ -40,24 +37,35 @@ func ftpDialer(security ftp.Security) func(*app, place) transfer.Dialer {
 		if user == anonymous && password.Given.Empty() {
 			password = &auth.Source{Given: auth.NewSecret("anonymous@"), GivenBy: "the custom of public servers"}
 		}
-		tlsConfig := sync.OnceValues(auth.TLS{CAFile: a.file(*p.opt.CAFile)}.Config)
-		return func(ctx context.Context, hints transfer.Hints) (transfer.Session, error) {
+		account := auth.NewSecret(a.sys.env(cmp.Or(p.site.AccountEnv, "XFER_ACCOUNT")))
+		tlsConfig := sync.OnceValues(auth.TLS{
+			CAFile: a.file(*p.opt.CAFile), Pin: p.site.TLSPin, MinVersion: *p.opt.TLSMinVersion,
+			ClientCert: a.file(*p.opt.ClientCert), ClientKey: a.file(*p.opt.ClientKey),
+		}.Config)
+		login := &credential{server: p.loc.Server(), host: p.loc.Host, user: user, password: password, account: account}
+		return a.guard(login, func(ctx context.Context, hints transfer.Hints) (transfer.Session, error) {
 			o := ftp.Options{
 				Address: p.loc.Address(), Security: security, User: user,
 				Password: func(ctx context.Context) (auth.Secret, error) {
 					secret, _, err := password.Get(ctx)
 					return secret, noSecret(err)
 				},
-				Account: auth.NewSecret(a.sys.env(cmp.Or(p.site.AccountEnv, "XFER_ACCOUNT"))),
-				Mode:    *p.opt.Mode, Hints: hints,
-				Timeouts: transfer.WithTimeout(time.Duration(*p.opt.Timeout)),
-				Log:      a.out.log,
+				Account: account, Mode: *p.opt.Mode, Hints: hints,
+				Timeouts:  transfer.WithTimeout(time.Duration(*p.opt.Timeout)),
+				KeepAlive: time.Duration(*p.opt.KeepAlive), VirtualHost: p.site.VirtualHost,
+				Encoding: p.site.Encoding, Zone: p.site.TimeZone.Location,
+				Log: a.out.log,
 			}
 			var err error
 			if security != ftp.Clear {
 				if o.TLS, err = tlsConfig(); err != nil {
 					return nil, configError{err}
 				}
+			} else if user != anonymous && !isLocal(p.loc.Host) {
+				a.once("the login and the files go through the network in clear text; if the server has TLS use ftpes://", "host", p.loc.Host)
+			}
+			if o.DialContext, err = a.dialThrough(p, o.Address); err != nil {
+				return nil, err
 			}
 			if p.site.ActiveAddress != "" {
 				if o.ActiveAddress, err = netip.ParseAddr(p.site.ActiveAddress); err != nil {
@@ -66,48 +74,14 @@ func ftpDialer(security ftp.Security) func(*app, place) transfer.Dialer {
 			}
 			o.ActivePorts, _ = parsePorts(p.site.ActivePorts) // was checked when it was read
 			return ftp.Dial(ctx, o)
-		}
-	}
-}
-
-func sftpDialer(a *app, p place) transfer.Dialer {
-	user := cmp.Or(p.loc.User, localUser())
-	warn := func(text string) { a.once(text, "host", p.loc.Host) }
-	hostKeys := &auth.HostKeys{Files: a.knownHosts(p.opt), Prompter: a.prompter(), Warn: warn}
-	switch {
-	case *p.opt.HostKeys == HostKeysAcceptNew:
-		hostKeys.Unknown = auth.AcceptNew
-	case hostKeys.Prompter != nil:
-		hostKeys.Unknown = auth.Ask
-	}
-	keys := &auth.Keys{
-		Passphrase: auth.NewSecret(a.sys.env(cmp.Or(p.site.PassphraseEnv, "XFER_KEY_PASSPHRASE"))),
-		Keyring:    p.site.Keyring, Prompter: a.prompter(), Warn: warn,
-	}
-	for _, file := range *p.opt.Keys {
-		keys.Files = append(keys.Files, a.file(file))
-	}
-	if *p.opt.Agent {
-		keys.Agent = auth.AgentSocket()
-	}
-	login := &auth.Login{User: user, Keys: keys, Password: a.passwordOf(p, user), Prompter: a.prompter()}
-	return func(ctx context.Context, _ transfer.Hints) (transfer.Session, error) {
-		return sftp.Dial(ctx, sftp.Options{
-			Address: p.loc.Address(), Login: login, HostKeys: hostKeys,
-			Timeouts: transfer.WithTimeout(time.Duration(*p.opt.Timeout)),
-			Sync:     true,
-			Banner:   func(text string) { a.once(policy.Sanitize(text), "host", p.loc.Host, "what", "banner") },
-			Log:      a.out.log,
 		})
 	}
 }
 
-// knownHosts are the files with host keys: OpenSSH's, unless others were named.
-func (a *app) knownHosts(o Options) []string {
-	if *o.KnownHosts == *builtin().KnownHosts {
-		return nil
-	}
-	return []string{a.file(*o.KnownHosts)}
+// isLocal says whether a host is this machine.
+func isLocal(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // ftpUser is the login: what was said, what netrc has for the host, or anonymous.
@@ -121,16 +95,6 @@ func (a *app) ftpUser(p place) string {
 		}
 	}
 	return anonymous
-}
-
-// localUser is the name on this machine, the default of SSH.
-func localUser() string {
-	u, err := user.Current()
-	if err != nil {
-		return ""
-	}
-	name := u.Username
-	return name[strings.LastIndexByte(name, '\\')+1:] // DOMAIN\user on Windows
 }
 
 // passwordOf says where the password of a login is looked for.
@@ -176,13 +140,4 @@ func (a *app) file(path string) string {
 		return filepath.Join(a.home(), rest)
 	}
 	return path
-}
-
-// locks keeps other processes of this user off a file that is being transferred.
-func (a *app) locks() ledger.Locks {
-	dir := a.sys.env("XDG_STATE_HOME")
-	if dir == "" {
-		dir = filepath.Join(a.home(), ".local", "state")
-	}
-	return ledger.Locks{Dir: filepath.Join(dir, "xfer", "locks")}
 }

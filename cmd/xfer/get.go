@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 )
 
 func (a *app) getCommand() *cobra.Command {
-	var recursive bool
+	var m many
 	cmd := &cobra.Command{
 		Use:   "get SRC… [DST]",
 		Short: "Download files",
@@ -23,7 +24,9 @@ func (a *app) getCommand() *cobra.Command {
 when it is complete and on the disk. Run again to resume.
 
 Without DST, or when DST ends in / or is a directory, files keep their names. The
-path of SRC may be a pattern: sftp://partner.example/out/*.csv`,
+path of SRC may be a pattern: sftp://partner.example/out/*.csv
+With --files-from, SRC is the directory that the listed paths are in.
+` + selectionHelp,
 		Example: `  xfer get sftp://acme@partner.example/out/report.csv
   xfer get 'acme:out/*.csv' incoming/
   xfer get -r acme:out backup`,
@@ -33,16 +36,19 @@ path of SRC may be a pattern: sftp://partner.example/out/*.csv`,
 			if n := len(args) - 1; n > 0 && !isRemote(args[n]) {
 				dst, args = args[n], args[:n]
 			}
-			return a.get(cmd.Context(), args, dst, recursive)
+			if len(args) > 1 && m.filesFrom != "" {
+				return usagef("--files-from takes one SRC, the directory that the listed paths are in")
+			}
+			return a.get(cmd.Context(), args, dst, &m)
 		},
 	}
-	a.copyFlags(cmd, &recursive)
+	a.copyFlags(cmd, &m)
 	optional(cmd.Flags(), &a.flags.options.OnExists, "on-exists", "when the target exists: `replace`, skip, fail, rename, newer (default replace)")
 	return cmd
 }
 
 // get downloads sources below or onto dst.
-func (a *app) get(ctx context.Context, sources []string, dst string, recursive bool) error {
+func (a *app) get(ctx context.Context, sources []string, dst string, m *many) error {
 	ctx, cancel := a.withDeadline(ctx)
 	defer cancel()
 	places := make([]place, len(sources))
@@ -57,46 +63,82 @@ func (a *app) get(ctx context.Context, sources []string, dst string, recursive b
 	if err != nil {
 		return err
 	}
-	d := &download{app: a, engine: engine, dst: dst}
+	paths := make([]string, len(places))
+	for i, p := range places {
+		paths[i] = p.loc.Path
+	}
+	n := m.connections(paths)
+	d := download{app: a, dst: dst, parents: m.filesFrom != ""}
 	info, statErr := os.Stat(dst)
 	switch {
 	case statErr == nil && info.IsDir():
 		d.into = true
-	case len(sources) > 1 || os.IsPathSeparator(dst[len(dst)-1]) || batch.HasPattern(places[0].loc.Path):
+	case d.parents || len(sources) > 1 || os.IsPathSeparator(dst[len(dst)-1]) || batch.HasPattern(paths[0]):
 		d.into = true
 		if err := os.MkdirAll(dst, 0o777); err != nil {
 			return policy.GiveUpOn("get "+policy.Sanitize(sources[0]), policy.LocalFault("mkdir", dst, err))
 		}
-	case recursive:
+	case m.sel.Recursive:
 		d.into, d.strip = true, true
 	}
-	for _, p := range places {
-		d.link, d.from = a.link(p), p
-		name := "get " + policy.Sanitize(p.loc.Path)
-		err := batch.Remote(ctx, d.link, engine, name, p.loc.Path, recursive, func(e batch.Entry) error { return d.entry(ctx, e) })
-		if err == nil {
-			continue
+	var end func()
+	d.follow, end = a.follower(n)
+	defer end()
+	pools := map[string]*batch.Links{}
+	err = a.transferAll(ctx, n, m.failFast, func(ctx context.Context, yield func(task) error) error {
+		for _, p := range places {
+			key := p.login()
+			if pools[key] == nil {
+				pools[key] = a.pool(p, engine, n)
+			}
+			from := d
+			from.links, from.from = pools[key], p
+			if err := from.source(ctx, m, yield); err != nil {
+				return err
+			}
 		}
-		if _, told := err.(errFailed); told {
-			return err
-		}
-		d.tell(p.loc.Path, dst, transfer.Result{}, err)
-		if isHopeless(err) {
-			break
-		}
+		return nil
+	})
+	switch {
+	case ctx.Err() != nil && err != nil && a.report.failed == 0:
+		return a.interrupted(ctx, "get "+policy.Sanitize(sources[0]))
+	case err != nil:
+		return err
 	}
 	return a.report.err()
 }
 
-// download is one get command.
+// download is one source of a get command.
 type download struct {
 	app    *app
-	link   *transfer.Link
-	engine *policy.Engine
+	links  *batch.Links
 	from   place
 	dst    string
-	// into and strip are as in upload.
-	into, strip bool
+	follow follow
+	// into, strip and parents are as in upload.
+	into, strip, parents bool
+}
+
+// source makes tasks of what the source names.
+func (d *download) source(ctx context.Context, m *many, yield func(task) error) error {
+	path := d.from.loc.Path
+	name := "get " + policy.Sanitize(path)
+	each := func(e batch.Entry) error { return d.entry(e, yield) }
+	var err error
+	if m.filesFrom == "" {
+		err = batch.Remote(ctx, d.links, name, path, m.sel, each)
+	} else {
+		names, done, openErr := m.names(d.app)
+		if openErr != nil {
+			return openErr
+		}
+		defer done()
+		err = batch.RemoteBelow(ctx, d.links, name, path, names, m.sel, each)
+	}
+	if _, gaveUp := errors.AsType[*policy.GaveUp](err); !gaveUp || ctx.Err() != nil {
+		return err
+	}
+	return yield(func(context.Context) finished { return d.finished(path, d.dst, transfer.Result{}, err) })
 }
 
 // target is the local path of an entry. A name that would leave the directory,
@@ -122,37 +164,67 @@ func (d *download) target(e batch.Entry) (string, error) {
 	return filepath.Join(d.dst, local), nil
 }
 
-// entry downloads one file, or makes one directory.
-func (d *download) entry(ctx context.Context, e batch.Entry) error {
+// entry makes a directory at once, because files are to go into it, and a task
+// of everything else.
+func (d *download) entry(e batch.Entry, yield func(task) error) error {
 	target, err := d.target(e)
-	switch {
-	case ctx.Err() != nil:
-		return d.app.interrupted(ctx, "get "+policy.Sanitize(e.Path))
-	case e.Err != nil:
+	if e.Err != nil {
 		err = e.Err
-	case err == nil && e.Dir:
-		if err = os.MkdirAll(target, 0o777); err == nil {
-			return nil
+	}
+	if err == nil && (e.Dir || d.parents) {
+		dir := target
+		if !e.Dir {
+			dir = filepath.Dir(target)
 		}
-		err = policy.LocalFault("mkdir", target, err)
+		if err = os.MkdirAll(dir, 0o777); err != nil {
+			err = policy.LocalFault("mkdir", dir, err)
+		}
 	}
-	if err != nil {
-		d.tell(e.Path, target, transfer.Result{}, err)
+	switch {
+	case err != nil:
+		if yieldErr := yield(func(context.Context) finished { return d.finished(e.Path, target, transfer.Result{}, err) }); yieldErr != nil {
+			return yieldErr
+		}
+		if e.Dir {
+			return batch.SkipDir // what is in it would meet the same end
+		}
 		return nil
+	case e.Dir:
+		return nil
+	case e.Link != "":
+		return yield(func(context.Context) finished { return d.symlink(e, target) })
 	}
-
-	job := transfer.Job{Direction: transfer.Get, Remote: e.Path, Local: target, Lock: d.app.locks().Lock}
-	d.from.opt.apply(&job)
-	observer, done := d.app.bars.follow(path.Base(e.Rel))
-	result, err := transfer.Run(ctx, d.link, job, d.engine, observer)
-	done()
-	d.tell(e.Path, result.Local, result, err)
-	if isHopeless(err) {
-		return d.app.report.err()
-	}
-	return nil
+	return yield(func(ctx context.Context) finished { return d.run(ctx, e, target) })
 }
 
-func (d *download) tell(source, target string, r transfer.Result, err error) {
-	d.app.report.file(transferred(transfer.Get, d.from.loc.WithPath(source).String(), target, r, err), err)
+func (d *download) run(ctx context.Context, e batch.Entry, target string) finished {
+	job := transfer.Job{Direction: transfer.Get, Remote: e.Path, Local: target, Lock: d.app.locks().Lock}
+	d.from.opt.apply(&job)
+	observer, done := d.follow(path.Base(e.Rel), e.Size)
+	defer done()
+	var result transfer.Result
+	err := d.links.Use(ctx, job.Name(), func(ctx context.Context, l *transfer.Link, engine *policy.Engine) (err error) {
+		result, err = transfer.Run(ctx, l, job, engine, observer)
+		return err
+	})
+	if result.Local == "" {
+		result.Local = target // it never got a connection
+	}
+	return d.finished(e.Path, result.Local, result, err)
+}
+
+// symlink makes a link in the place of another link, never of a file.
+func (d *download) symlink(e batch.Entry, target string) finished {
+	if info, err := os.Lstat(target); err == nil && info.Mode()&os.ModeSymlink != 0 {
+		_ = os.Remove(target) // if it can't be, the next line says so
+	}
+	err := os.Symlink(filepath.FromSlash(e.Link), target)
+	if err != nil {
+		err = policy.LocalFault("create", target, err)
+	}
+	return d.finished(e.Path, target, transfer.Result{}, err)
+}
+
+func (d *download) finished(source, target string, r transfer.Result, err error) finished {
+	return finished{transferred(transfer.Get, d.from.loc.WithPath(source).String(), target, r, err), err}
 }

@@ -24,6 +24,8 @@ func TestImports(t *testing.T) {
 		{"transfer", module + "/cmd/*", "nothing imports the program"},
 		{"transfer/ftp", module + "/transfer/sftp", "adapters do not know each other"},
 		{"transfer/sftp", module + "/transfer/ftp", "adapters do not know each other"},
+		{"transfer/ftp", module + "/transfer/proxy", "an adapter dials; through what is the program's to say"},
+		{"transfer/sftp", module + "/transfer/proxy", "an adapter dials; through what is the program's to say"},
 		{"transfer/ftp", module + "/transfer/batch", "an adapter knows one session"},
 		{"transfer/sftp", module + "/transfer/batch", "an adapter knows one session"},
 		{"transfer/batch", module + "/transfer/ftp", "batch works on any Session"},
@@ -35,10 +37,12 @@ func TestImports(t *testing.T) {
 		{"*", "github.com/schollz/progressbar/v3", "only the program draws"},
 		{"*", "github.com/spf13/cobra", "only the program has a command line"},
 		{"*", "github.com/pelletier/go-toml/v2", "only the program reads the configuration"},
+		{"*", "modernc.org/sqlite", "only transfer/ledger has a database, and those who use it"},
 		{"*", "github.com/jlaffaye/ftp", "only transfer/ftp speaks through it"},
 		{"*", "github.com/pkg/sftp", "only transfer/sftp, and the lab's server, speak through it"},
 	}
 	mayImport := map[string][]string{
+		"modernc.org/sqlite":      {"transfer/ledger", "transfer/batch", "transfer/fleet", "cmd/xfer"},
 		"github.com/jlaffaye/ftp": {"transfer/ftp", "cmd/xfer", "cmd/xferbench"},
 		"github.com/pkg/sftp":     {"transfer/sftp", "transfer/lab", "cmd/xfer", "cmd/xferbench"},
 	}

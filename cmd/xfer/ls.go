@@ -125,12 +125,26 @@ func (a *app) ls(ctx context.Context, e *policy.Engine, l *transfer.Link, name, 
 		case a.flags.json:
 			a.report.object(entryOf(i))
 		case long:
+			if i.Mode&fs.ModeSymlink != 0 && i.Link == "" {
+				i.Link = a.linkOf(ctx, l, transfer.Join(path, i.Name))
+			}
 			_, _ = fmt.Fprintln(w, longLine(i))
 		default:
 			_, _ = fmt.Fprintln(w, policy.Sanitize(i.Name))
 		}
 	}
 	return w.Flush()
+}
+
+// linkOf says where a link leads, "" if the server does not tell: a listing is
+// not spoilt by that.
+func (a *app) linkOf(ctx context.Context, l *transfer.Link, path string) string {
+	s, err := l.Session(ctx)
+	if err != nil || s.Extras().Readlink == nil {
+		return ""
+	}
+	target, _ := s.Extras().Readlink(ctx, path)
+	return target
 }
 
 // listing gives the entries of a directory, the file itself, or what a pattern matches.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/sftp"
 )
 
 // place is a file on a server, with everything that was said about the server.
@@ -14,6 +15,12 @@ type place struct {
 	loc  transfer.Location
 	site Site
 	opt  Options
+	// said are the options without the built-in ones, port the one that was
+	// named, 0 if none was: what OpenSSH's configuration says comes after them.
+	said Options
+	port int
+	// ssh is how to log in to an SFTP server.
+	ssh sftp.Options
 }
 
 // place reads an argument that names a server: a URL or SITE:PATH.
@@ -28,7 +35,7 @@ func (a *app) place(arg string) (place, error) {
 		if !known {
 			return place{}, unknownSite(name, cfg)
 		}
-		p.site = site
+		p.site, p.port = site, site.Port
 		p.loc = transfer.Location{
 			Site: name, Scheme: site.Protocol, User: site.User, Host: site.Host, Port: site.Port,
 			Path: transfer.Resolve(site.Path, path),
@@ -46,7 +53,19 @@ func (a *app) place(arg string) (place, error) {
 		a.once("password in the URL: it shows in the process list and the shell's history; "+
 			"use XFER_PASSWORD, --password-file or a site of the configuration", "host", p.loc.Host)
 	}
-	p.opt = builtin().over(cfg.Defaults, p.site.Options, a.flags.options)
+	if hasPort(arg) {
+		p.port = p.loc.Port
+	}
+	p.said = Options{}.over(cfg.Defaults, p.site.Options, a.flags.options)
+	p.opt = builtin().over(p.said)
+	if *p.opt.RequireTLS && p.loc.Scheme == transfer.SchemeFTP {
+		return place{}, configError{fmt.Errorf("require_tls is set, and %s has no TLS: use ftpes (explicit) or ftps (implicit)", p.loc.WithPath(""))}
+	}
+	if p.loc.Scheme == transfer.SchemeSFTP {
+		if p.ssh, err = a.sftpOptions(p); err != nil {
+			return place{}, err
+		}
+	}
 	return p, nil
 }
 
@@ -58,6 +77,14 @@ func unknownSite(name string, cfg *Config) error {
 	return usagef("no site %q in the configuration; a server is a URL (sftp://host/path) or SITE:PATH", name)
 }
 
+// hasPort says whether a URL names its port.
+func hasPort(arg string) bool {
+	_, rest, isURL := strings.Cut(arg, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	host := authority[strings.LastIndexByte(authority, '@')+1:]
+	return isURL && strings.LastIndexByte(host, ':') > strings.LastIndexByte(host, ']')
+}
+
 // isURL says whether an argument is meant as a URL.
 func isURL(arg string) bool { return strings.Contains(arg, "://") }
 
@@ -67,21 +94,23 @@ func isRemote(arg string) bool {
 	return site || isURL(arg)
 }
 
+// login tells servers and users apart.
+func (p place) login() string { return fmt.Sprintf("%s %s %s", p.loc.Site, p.loc.Server(), p.loc.User) }
+
 // link gives the link to the place's server, one for each server and user.
 func (a *app) link(p place) *transfer.Link {
-	key := fmt.Sprintf("%s %s %s", p.loc.Site, p.loc.Server(), p.loc.User)
+	key := p.login()
 	if l := a.links[key]; l != nil {
 		return l
 	}
-	l := transfer.NewLink(p.loc, a.dialer(p), *p.opt.Mode, nil)
+	l := a.newLink(p, a.dialer(p))
 	a.links[key] = l
 	return l
 }
 
 // once warns, the first time that something is to be warned of.
 func (a *app) once(text string, args ...any) {
-	if !a.warned[text] {
-		a.warned[text] = true
+	if _, warned := a.warned.LoadOrStore(text, true); !warned {
 		a.out.log.Warn(text, args...)
 	}
 }

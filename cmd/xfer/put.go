@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ import (
 )
 
 func (a *app) putCommand() *cobra.Command {
-	var recursive bool
+	var m many
 	cmd := &cobra.Command{
 		Use:   "put SRC… DST",
 		Short: "Upload files",
@@ -24,32 +25,36 @@ verified, and renamed onto its final name, so that nobody sees half a file and a
 failed upload leaves an existing target as it was. Run again to resume.
 
 With several sources, or a DST that ends in / or is a directory, files keep their
-names below DST. SRC may be a pattern ("*.csv", "**/*.csv"), or - for stdin.`,
+names below DST. SRC may be a pattern ("*.csv", "**/*.csv"), or - for stdin.
+With --files-from, SRC is the directory (default .) that the listed paths are in.
+` + selectionHelp,
 		Example: `  xfer put report.csv sftp://acme@partner.example/in/
   xfer put -r out/ acme:in
+  xfer put -r --include '*.csv' --newer-than 2d out/ acme:in
   mysqldump db | xfer put - acme:backup/db.sql`,
-		Args: atLeast(2, "put needs a source and a destination"),
+		Args: atLeast(1, "put needs a source and a destination"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n := len(args) - 1
-			return a.put(cmd.Context(), args[:n], args[n], recursive)
+			switch {
+			case n == 0 && m.filesFrom == "":
+				return usagef("put needs a source and a destination: xfer %s", cmd.Use)
+			case n == 0:
+				args, n = []string{".", args[0]}, 1
+			case n > 1 && m.filesFrom != "":
+				return usagef("--files-from takes one SRC, the directory that the listed paths are in")
+			}
+			return a.put(cmd.Context(), args[:n], args[n], &m)
 		},
 	}
-	a.copyFlags(cmd, &recursive)
+	a.copyFlags(cmd, &m)
 	optional(cmd.Flags(), &a.flags.options.OnExists, "on-exists", "when the target exists: `replace`, skip, fail, rename, newer (default replace)")
 	optionalBool(cmd.Flags(), &a.flags.options.InPlace, "in-place", true, "write the target itself, for servers that refuse to rename; a failure leaves it partial")
 	optionalBool(cmd.Flags(), &a.flags.options.Parents, "parents", true, "make missing directories of the target")
 	return cmd
 }
 
-// copyFlags binds what put and get have in common.
-func (a *app) copyFlags(cmd *cobra.Command, recursive *bool) {
-	cmd.Flags().BoolVarP(recursive, "recursive", "r", false, "copy directories and what is in them")
-	optionalBool(cmd.Flags(), &a.flags.options.Resume, "no-resume", false, "start from zero even if an earlier run left a part")
-	optionalBool(cmd.Flags(), &a.flags.options.Times, "no-times", false, "do not set the modification time")
-}
-
 // put uploads sources below or onto dst.
-func (a *app) put(ctx context.Context, sources []string, dst string, recursive bool) error {
+func (a *app) put(ctx context.Context, sources []string, dst string, m *many) error {
 	ctx, cancel := a.withDeadline(ctx)
 	defer cancel()
 	to, err := a.place(dst)
@@ -63,15 +68,34 @@ func (a *app) put(ctx context.Context, sources []string, dst string, recursive b
 	if err != nil {
 		return err
 	}
-	u := &upload{app: a, link: a.link(to), engine: engine, to: to}
+	n := m.connections(sources)
+	u := &upload{app: a, links: a.pool(to, engine, n), to: to}
 	name := "put " + policy.Sanitize(sources[0])
-	if err := u.aim(ctx, name, dst, sources, recursive); err != nil {
+	if err := u.aim(ctx, name, dst, sources, m); err != nil {
 		return err
 	}
+	end := func() {}
+	u.follow, end = a.follower(n)
+	defer end()
 	if len(sources) == 1 && sources[0] == "-" {
 		return u.stream(ctx)
 	}
-	if err := batch.Local(sources, recursive, func(e batch.Entry) error { return u.entry(ctx, e) }); err != nil {
+	err = a.transferAll(ctx, n, m.failFast, func(ctx context.Context, yield func(task) error) error {
+		each := func(e batch.Entry) error { return u.entry(ctx, e, yield) }
+		if m.filesFrom == "" {
+			return batch.Local(ctx, slices.Values(sources), m.sel, each)
+		}
+		names, done, err := m.names(a)
+		if err != nil {
+			return err
+		}
+		defer done()
+		return batch.Below(ctx, sources[0], names, m.sel, each)
+	})
+	switch {
+	case ctx.Err() != nil && err != nil && a.report.failed == 0:
+		return a.interrupted(ctx, name)
+	case err != nil:
 		return err
 	}
 	return a.report.err()
@@ -80,31 +104,38 @@ func (a *app) put(ctx context.Context, sources []string, dst string, recursive b
 // upload is one put command.
 type upload struct {
 	app    *app
-	link   *transfer.Link
-	engine *policy.Engine
+	links  *batch.Links
 	to     place
+	follow follow
 	// into: files keep their names below to.loc.Path. strip: the source's own
-	// name is left out (put -r dir NEW makes NEW from dir, as cp does).
-	into, strip bool
+	// name is left out (put -r dir NEW makes NEW from dir, as cp does). parents:
+	// a directory may have to be made for any file.
+	into, strip, parents bool
+	made                 string
 }
 
 // aim finds out what DST is.
-func (u *upload) aim(ctx context.Context, name, dst string, sources []string, recursive bool) error {
+func (u *upload) aim(ctx context.Context, name, dst string, sources []string, m *many) error {
 	path := u.to.loc.Path
-	u.into = len(sources) > 1 || path == "." || path == "/" || strings.HasSuffix(dst, "/") || batch.HasPattern(sources[0])
+	u.parents = m.filesFrom != ""
+	u.into = u.parents || len(sources) > 1 || path == "." || path == "/" || strings.HasSuffix(dst, "/") || batch.HasPattern(sources[0])
 	if *u.to.opt.Parents && u.into {
-		return transfer.MkdirAll(ctx, u.link, u.engine, name, strings.TrimRight(path, "/"))
+		return u.mkdirAll(ctx, name, strings.TrimRight(path, "/"))
 	}
 	if u.into {
 		return nil
 	}
-	info, err := transfer.Stat(ctx, u.link, u.engine, name, path)
+	var info transfer.Info
+	err := u.links.Use(ctx, name, func(ctx context.Context, l *transfer.Link, e *policy.Engine) (err error) {
+		info, err = transfer.Stat(ctx, l, e, name, path)
+		return err
+	})
 	switch {
 	case err == nil:
 		u.into = info.IsDir()
 	case transfer.IsMissing(err):
-		u.strip = recursive
-		u.into = recursive
+		u.strip = m.sel.Recursive
+		u.into = m.sel.Recursive
 	case verdictOf(err).Kind == policy.KindPermission && !verdictOf(err).Login:
 		// Write-only directories are common with partners: looking is refused,
 		// storing may not be.
@@ -112,9 +143,15 @@ func (u *upload) aim(ctx context.Context, name, dst string, sources []string, re
 		return err
 	}
 	if dir, _ := transfer.Split(path); *u.to.opt.Parents && !u.into && dir != "." {
-		return transfer.MkdirAll(ctx, u.link, u.engine, name, dir)
+		return u.mkdirAll(ctx, name, dir)
 	}
 	return nil
+}
+
+func (u *upload) mkdirAll(ctx context.Context, name, dir string) error {
+	return u.links.Use(ctx, name, func(ctx context.Context, l *transfer.Link, e *policy.Engine) error {
+		return transfer.MkdirAll(ctx, l, e, name, dir)
+	})
 }
 
 // target is where an entry goes.
@@ -133,24 +170,47 @@ func (u *upload) target(e batch.Entry) string {
 	return transfer.Join(path, rel)
 }
 
-// entry uploads one file, or makes one directory. Its failure does not stop the
-// others; the end of the context does.
-func (u *upload) entry(ctx context.Context, e batch.Entry) error {
+// entry makes a directory at once, because files are to go into it, and a task
+// of everything else.
+func (u *upload) entry(ctx context.Context, e batch.Entry, yield func(task) error) error {
 	target := u.target(e)
+	err := e.Err
+	if err == nil {
+		err = u.directory(ctx, e, target)
+	}
 	switch {
-	case ctx.Err() != nil:
-		return u.app.interrupted(ctx, "put "+policy.Sanitize(e.Path))
-	case e.Err != nil:
-		u.tell(e.Path, target, transfer.Result{}, e.Err)
-		return nil
-	case e.Dir:
-		err := transfer.MkdirAll(ctx, u.link, u.engine, "mkdir "+policy.Sanitize(target), target)
-		if err != nil {
-			u.tell(e.Path, target, transfer.Result{}, err)
+	case err != nil:
+		if yieldErr := yield(func(context.Context) finished { return u.finished(e.Path, target, transfer.Result{}, err) }); yieldErr != nil {
+			return yieldErr
+		}
+		if e.Dir {
+			return batch.SkipDir // what is in it would meet the same end
 		}
 		return nil
+	case e.Dir:
+		return nil
+	case e.Link != "":
+		return yield(func(ctx context.Context) finished { return u.symlink(ctx, e, target) })
 	}
-	return u.run(ctx, transfer.Job{Local: e.Path, Remote: target})
+	return yield(func(ctx context.Context) finished {
+		return u.run(ctx, transfer.Job{Local: e.Path, Remote: target}, e.Size)
+	})
+}
+
+// directory makes the directory that an entry is or needs.
+func (u *upload) directory(ctx context.Context, e batch.Entry, target string) error {
+	dir := target
+	if !e.Dir {
+		dir, _ = transfer.Split(target)
+	}
+	if !e.Dir && !u.parents || dir == u.made {
+		return nil
+	}
+	err := u.mkdirAll(ctx, "mkdir "+policy.Sanitize(dir), dir)
+	if err == nil {
+		u.made = dir
+	}
+	return err
 }
 
 // stream uploads stdin.
@@ -158,50 +218,45 @@ func (u *upload) stream(ctx context.Context) error {
 	if u.into {
 		return usagef("put - needs the name of the target file, not a directory")
 	}
-	if err := u.run(ctx, transfer.Job{Local: "-", In: u.app.sys.stdin, Remote: u.to.loc.Path}); err != nil {
-		return err
-	}
+	f := u.run(ctx, transfer.Job{Local: "-", In: u.app.sys.stdin, Remote: u.to.loc.Path}, -1)
+	u.app.report.file(f.outcome, f.err)
 	return u.app.report.err()
 }
 
-func (u *upload) run(ctx context.Context, job transfer.Job) error {
+func (u *upload) run(ctx context.Context, job transfer.Job, size int64) finished {
 	job.Direction = transfer.Put
 	u.to.opt.apply(&job)
 	job.Lock = u.app.locks().Lock
-	observer, done := u.app.bars.follow(filepath.Base(job.Local))
-	result, err := transfer.Run(ctx, u.link, job, u.engine, observer)
-	done()
-	u.tell(job.Local, result.Remote, result, err)
-	if isHopeless(err) {
-		return u.app.report.err()
+	observer, done := u.follow(filepath.Base(job.Local), size)
+	defer done()
+	var result transfer.Result
+	err := u.links.Use(ctx, job.Name(), func(ctx context.Context, l *transfer.Link, e *policy.Engine) (err error) {
+		result, err = transfer.Run(ctx, l, job, e, observer)
+		return err
+	})
+	if result.Remote == "" {
+		result.Remote = job.Remote // it never got a connection
 	}
-	return nil
+	return u.finished(job.Local, result.Remote, result, err)
 }
 
-func (u *upload) tell(source, target string, r transfer.Result, err error) {
-	u.app.report.file(transferred(transfer.Put, source, u.to.loc.WithPath(target).String(), r, err), err)
+func (u *upload) symlink(ctx context.Context, e batch.Entry, target string) finished {
+	name := "put " + policy.Sanitize(filepath.Base(e.Path))
+	err := u.links.Use(ctx, name, func(ctx context.Context, l *transfer.Link, engine *policy.Engine) error {
+		return batch.Symlink(ctx, l, engine, name, e.Link, target)
+	})
+	return u.finished(e.Path, target, transfer.Result{}, err)
+}
+
+func (u *upload) finished(source, target string, r transfer.Result, err error) finished {
+	return finished{transferred(transfer.Put, source, u.to.loc.WithPath(target).String(), r, err), err}
 }
 
 // apply puts the options into a job.
 func (o Options) apply(job *transfer.Job) {
 	job.OnExists, job.InPlace = *o.OnExists, *o.InPlace
-	job.NoResume, job.NoTimes = !*o.Resume, !*o.Times
-}
-
-// isHopeless says whether the command's other files would meet the same end: the
-// login is refused, the server can't be trusted or reached, the person interrupted.
-func isHopeless(err error) bool {
-	if err == nil {
-		return false
-	}
-	v, f := verdictOf(err), policy.FaultOf(err)
-	return v.Login || v.Kind == policy.KindTrust || v.Kind == policy.KindHost || v.Kind == policy.KindCancelled ||
-		f.Phase == policy.Connect && f.Protocol != policy.Local
-}
-
-// interrupted is the failure of what was not begun when the context ended.
-func (a *app) interrupted(ctx context.Context, name string) error {
-	return policy.GiveUpOn(name, policy.LocalFault("wait", "", ctx.Err()))
+	job.NoResume, job.NoTimes, job.Verify = !*o.Resume, !*o.Times, *o.Verify
+	job.KeepMode, job.Mode = *o.Modes, fs.FileMode(*o.Chmod)
 }
 
 // atLeast is cobra.MinimumNArgs with a sentence.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,13 +19,15 @@ type outcome struct {
 	Op       string   `json:"op"`
 	Source   string   `json:"source,omitempty"`
 	Target   string   `json:"target,omitempty"`
-	Status   string   `json:"status"` // done, skipped, failed
+	Status   string   `json:"status"` // done, skipped, failed, planned
 	Size     int64    `json:"size"`
 	Sent     int64    `json:"sent"`
 	Resumed  int64    `json:"resumed_from,omitempty"`
 	Tries    int      `json:"tries,omitempty"`
+	Verified string   `json:"verified,omitempty"`
 	Seconds  float64  `json:"seconds"`
 	Skipped  string   `json:"skipped,omitempty"`
+	Reason   string   `json:"reason,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
 	Failure  *failure `json:"failure,omitempty"`
 }
@@ -66,7 +69,7 @@ func failureOf(err error) *failure {
 func transferred(d transfer.Direction, source, target string, r transfer.Result, err error) outcome {
 	o := outcome{
 		Op: d.String(), Source: source, Target: target, Status: "done",
-		Size: r.Size, Sent: r.Sent, Resumed: r.Resumed, Tries: r.Tries,
+		Size: r.Size, Sent: r.Sent, Resumed: r.Resumed, Tries: r.Tries, Verified: r.Verified,
 		Seconds: r.Elapsed.Round(time.Millisecond).Seconds(), Skipped: r.Skipped, Warnings: r.Warnings,
 	}
 	switch {
@@ -104,7 +107,7 @@ func (r *report) file(o outcome, err error) {
 		_, _ = fmt.Fprintln(r.stdout, line(o))
 	}
 	if err != nil {
-		r.failure(o.Op+" "+policy.Sanitize(o.Source), err)
+		r.failure(o.Op+" "+policy.Sanitize(cmp.Or(o.Source, o.Target)), err)
 		return
 	}
 	r.log.Info("transferred", "job", o.Op, "source", o.Source, "target", o.Target, "status", o.Status,
@@ -162,9 +165,14 @@ func line(o outcome) string {
 	source, target := policy.Sanitize(o.Source), policy.Sanitize(o.Target)
 	switch o.Status {
 	case "failed":
-		return fmt.Sprintf("failed   %s  [%s, exit code %d]", source, o.Failure.Rule, o.Failure.ExitCode)
+		return fmt.Sprintf("failed   %s  [%s, exit code %d]", cmp.Or(source, target), o.Failure.Rule, o.Failure.ExitCode)
 	case "skipped":
 		return fmt.Sprintf("skipped  %s: %s", source, o.Skipped)
+	case "planned":
+		return fmt.Sprintf("would %s %s (%s)", o.Op, target, o.Reason)
+	}
+	if o.Source == "" { // nothing was moved
+		return fmt.Sprintf("%-8s %s", o.Op, target)
 	}
 	s := fmt.Sprintf("done     %s → %s  %s", source, target, byteCount(o.Size))
 	if o.Seconds > 0 {
@@ -172,6 +180,9 @@ func line(o outcome) string {
 	}
 	if o.Tries > 1 {
 		s += fmt.Sprintf("  %d tries", o.Tries)
+	}
+	if o.Verified != "" {
+		s += "  " + o.Verified + " verified"
 	}
 	if o.Resumed > 0 {
 		s += fmt.Sprintf("  resumed at %s", byteCount(o.Resumed))

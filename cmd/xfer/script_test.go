@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 //	count VERB N          the server got this command N times
 //	random FILE SIZE      make a file
 //	exits CODE COMMAND    run it and expect this exit code
+//	proxy SCHEME          start a proxy that wants the login acme, s3cret; $PROXY is
+//	                      its address without scheme and login
+//	proxied N             so many connections went through it
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -38,10 +41,12 @@ func TestScripts(t *testing.T) {
 			// A program built with -race sleeps for a second before it exits.
 			env.Setenv("GORACE", "atexit_sleep_ms=10")
 			env.Values[serverKey{}] = new(*lab.Server)
+			env.Values[gatewayKey{}] = new(*lab.Gateway)
 			return os.MkdirAll(home, 0o700)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve": serve, "count": count, "random": randomFile, "exits": exits,
+			"proxy": startProxy, "proxied": proxied,
 		},
 	})
 }
@@ -61,9 +66,24 @@ func testScenes() []lab.Scene {
 		{Name: "busy-always", FTP: &lab.FTPConfig{Script: []lab.Rule{{On: "STOR", Do: lab.Reply(450, "File busy.")}}}},
 		{Name: "login-421", FTP: &lab.FTPConfig{Script: []lab.Rule{{On: "connect", Times: 2, Do: lab.Reply(421, "Too many connections.").Then(lab.Drop(lab.FIN))}}}},
 		{Name: "no-final-reply", FTP: &lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.Finally, Times: 1, Do: lab.Drop(lab.FIN)}}}},
+		{Name: "two-connections", FTP: &lab.FTPConfig{MaxConnections: 2}},
 		{Name: "no-rename", FTP: &lab.FTPConfig{NoRename: true}},
 		{Name: "no-replace", FTP: &lab.FTPConfig{NoReplace: true}},
+		{Name: "sftp-object-store", SFTP: &lab.SFTPConfig{
+			Quirks: profile("aws-transfer"),
+			Script: []lab.Rule{{On: "data", When: lab.During, After: 2_000_000, Times: 1, Do: lab.Drop(lab.RST)}},
+		}},
+		{Name: "sftp-no-rename", SFTP: &lab.SFTPConfig{Quirks: lab.Quirks{
+			Refuse: map[string]uint32{"RENAME": 3, "posix-rename@openssh.com": 3},
+		}}},
+		{Name: "sftp-old", SFTP: &lab.SFTPConfig{Quirks: profile("iis-style")}},
+		{Name: "sftp-takes-all", SFTP: &lab.SFTPConfig{Script: []lab.Rule{{On: "CLOSE", When: lab.Finally, Do: lab.TakeTo("/taken")}}}},
+		{Name: "sftp-hash", SFTP: &lab.SFTPConfig{Quirks: lab.Quirks{Extensions: append([]string{"check-file"}, lab.OpenSSHExtensions...)}}},
 		{Name: "sftp-cut", SFTP: &lab.SFTPConfig{Script: []lab.Rule{{On: "data", When: lab.During, After: 600_000, Times: 1, Do: lab.Drop(lab.RST)}}}},
+		{Name: "hash", FTP: &lab.FTPConfig{With: []string{"HASH", "XSHA256"}}},
+		{Name: "spoils", FTP: &lab.FTPConfig{With: []string{"HASH"}, Script: []lab.Rule{{On: "STOR", When: lab.During, After: 1000, Times: 1, Do: lab.Corrupt()}}}},
+		{Name: "spoils-always", FTP: &lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.During, After: 1000, Do: lab.Corrupt()}}}},
+		{Name: "sites", FTP: &lab.FTPConfig{With: []string{"HOST"}}},
 		{Name: "nasty-names", FTP: &lab.FTPConfig{Listing: func(verb, _ string) []byte {
 			if verb == "MLSD" {
 				return []byte("type=file;size=1; ../../evil\r\ntype=file;size=1; ok\r\ntype=file;size=1; a\x1b[31mb\r\n")
@@ -71,6 +91,14 @@ func testScenes() []lab.Scene {
 			return nil
 		}}},
 	}
+}
+
+func profile(name string) lab.Quirks {
+	quirks, ok := lab.Profile(name)
+	if !ok {
+		panic("no profile " + name)
+	}
+	return quirks
 }
 
 // serverKey finds the last server of a script.
@@ -109,6 +137,33 @@ func count(ts *testscript.TestScript, neg bool, args []string) {
 	log := (*ts.Value(serverKey{}).(**lab.Server)).Log()
 	if got := log.Count(args[0]); (got == want) == neg {
 		ts.Fatalf("%s came %d times, want %d (negated: %v)\n%s", args[0], got, want, neg, log)
+	}
+}
+
+// gatewayKey finds the last proxy of a script.
+type gatewayKey struct{}
+
+func startProxy(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: proxy SCHEME")
+	}
+	g, err := lab.StartGateway(args[0], "acme", "s3cret")
+	ts.Check(err)
+	ts.Defer(func() { _ = g.Close() })
+	*ts.Value(gatewayKey{}).(**lab.Gateway) = g
+	_, address, _ := strings.Cut(g.URL(), "://")
+	ts.Setenv("PROXY", address)
+}
+
+func proxied(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: proxied N")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	asked := (*ts.Value(gatewayKey{}).(**lab.Gateway)).Asked()
+	if (len(asked) == want) == neg {
+		ts.Fatalf("%d connections through the proxy, want %d (negated: %v): %q", len(asked), want, neg, asked)
 	}
 }
 

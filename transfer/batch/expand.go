@@ -1,12 +1,17 @@
 package batch
 
 import (
+	"bufio"
+	"bytes"
 	"context"
-	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -23,100 +28,206 @@ type Entry struct {
 	Rel string
 	// Dir: a directory to be made; its content follows.
 	Dir bool
+	// Link is the target of a symbolic link that is to be made as such.
+	Link string
+	// Size is in bytes, -1 when unknown.
+	Size int64
 	// Err: it can't be transferred, and why. The rest still can.
 	Err error
 }
 
-// Local calls each for every file that the arguments name: paths, or patterns
-// where no file has that very name ("**" crosses directories). A directory is
-// an entry with Err unless recursive. Symbolic links to files are followed,
-// those to directories below an argument are not: a loop must end.
-func Local(args []string, recursive bool, each func(Entry) error) error {
-	for _, arg := range args {
-		paths, err := localMatches(arg)
-		if err != nil {
-			if err := each(Entry{Path: arg, Err: err}); err != nil {
-				return err
-			}
-		}
-		for _, p := range paths {
-			if err := localTree(p, recursive, each); err != nil {
-				return err
-			}
+// SkipDir, returned for a directory, leaves out what is in it.
+var SkipDir = fs.SkipDir
+
+// LinkPolicy is what becomes of symbolic links.
+type LinkPolicy uint8
+
+// The policies, as --links names them.
+const (
+	LinksFollow LinkPolicy = iota // copy the file that it points to; one to a directory is an error
+	LinksSkip                     // leave them out
+	LinksCopy                     // make the same link
+)
+
+var linkPolicyNames = [...]string{"follow", "skip", "copy"}
+
+func (p LinkPolicy) String() string { return linkPolicyNames[p] }
+
+// UnmarshalText reads a name; the error lists what it can be.
+func (p *LinkPolicy) UnmarshalText(text []byte) error {
+	i := slices.Index(linkPolicyNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("must be one of %s", strings.Join(linkPolicyNames[:], ", "))
+	}
+	*p = LinkPolicy(i)
+	return nil
+}
+
+// Selection says what of a tree is wanted.
+type Selection struct {
+	Filter
+	// Recursive enters directories. Without it they are entries with Err.
+	Recursive bool
+	// Links is what becomes of symbolic links.
+	Links LinkPolicy
+	// NoEmptyDirs leaves out directories below which nothing is wanted.
+	NoEmptyDirs bool
+}
+
+// Local calls each for every wanted file that the arguments name: paths, or
+// patterns where no file has that very name ("**" crosses directories).
+// Directories come in the order of their names, byte by byte. A link to a
+// directory is entered only where it is an argument itself: a loop must end.
+func Local(ctx context.Context, args iter.Seq[string], sel Selection, each func(Entry) error) error {
+	w := walker{side: localSide{}, sel: sel, each: each}
+	for arg := range args {
+		if err := w.local(ctx, arg); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func localMatches(arg string) ([]string, error) {
+func (w walker) local(ctx context.Context, arg string) error {
 	_, err := os.Lstat(arg)
 	if err == nil {
-		return []string{arg}, nil
+		return w.localRoot(ctx, arg)
 	}
 	if !HasPattern(arg) {
-		return nil, policy.LocalFault("open", arg, err)
+		return w.each(Entry{Path: arg, Size: -1, Err: policy.LocalFault("open", arg, err)})
 	}
-	paths, globErr := doublestar.FilepathGlob(arg, doublestar.WithFailOnIOErrors())
-	switch {
-	case globErr != nil:
-		return nil, policy.LocalFault("glob", arg, globErr)
-	case len(paths) == 0:
-		return nil, policy.LocalFault("open", arg, err)
+	found := false
+	base, pattern := doublestar.SplitPattern(filepath.ToSlash(arg))
+	globErr := w.match(ctx, filepath.FromSlash(base), strings.Split(pattern, "/"), func(p string) error {
+		found = true
+		return w.localRoot(ctx, p)
+	})
+	if globErr == nil && !found {
+		globErr = w.each(Entry{Path: arg, Size: -1, Err: policy.LocalFault("open", arg, err)})
 	}
-	return paths, nil
+	return globErr
 }
 
-func localTree(root string, recursive bool, each func(Entry) error) error {
+func (w walker) localRoot(ctx context.Context, root string) error {
 	info, err := os.Stat(root)
 	if err != nil {
-		return each(Entry{Path: root, Err: policy.LocalFault("open", root, err)})
+		return w.each(Entry{Path: root, Size: -1, Err: policy.LocalFault("open", root, err)})
 	}
 	base := filepath.Base(filepath.Clean(root))
 	if base == "." || base == ".." || base == string(filepath.Separator) {
 		base = "" // "put -r . DST" copies what is in it
 	}
-	if !info.IsDir() {
-		return each(Entry{Path: root, Rel: base})
-	}
-	if !recursive {
-		return each(Entry{Path: root, Err: directory(policy.Local, root)})
-	}
-	if resolved, err := filepath.EvalSymlinks(root); err == nil {
-		root = resolved // WalkDir would not enter a link
-	}
-	return filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		rel, relErr := filepath.Rel(root, p)
-		rel = path.Join(base, filepath.ToSlash(rel))
-		switch {
-		case err != nil || relErr != nil:
-			return each(Entry{Path: p, Rel: rel, Err: policy.LocalFault("open", p, errors.Join(err, relErr))})
-		case d.IsDir():
-			return each(Entry{Path: p, Rel: rel, Dir: true})
-		case d.Type()&fs.ModeSymlink != 0:
-			if target, err := os.Stat(p); err != nil || target.IsDir() {
-				return each(Entry{Path: p, Rel: rel, Err: skippedLink(p, err)})
-			}
-		case !d.Type().IsRegular():
-			return each(Entry{Path: p, Rel: rel, Err: special(policy.Local, p)})
-		}
-		return each(Entry{Path: p, Rel: rel})
-	})
+	return w.root(ctx, root, base, infoOf(info))
 }
 
-// Remote calls each for every file that the pattern names on the link's server
-// (see Match). Temporary files of running uploads are left out. name begins the
-// message of a failure.
-func Remote(ctx context.Context, l *transfer.Link, e *policy.Engine, name, pattern string, recursive bool, each func(Entry) error) error {
-	matches, err := Match(ctx, l, e, name, pattern)
-	if err != nil {
-		return err
-	}
-	for _, p := range matches {
-		if err := remoteTree(ctx, l, e, name, p, recursive, each); err != nil {
+// Below calls each for every wanted file that the names mean below a local
+// directory; each keeps its path.
+func Below(ctx context.Context, dir string, names iter.Seq2[string, error], sel Selection, each func(Entry) error) error {
+	w := walker{side: localSide{}, sel: sel, each: each}
+	return w.below(ctx, dir, names)
+}
+
+// below walks the names of a list.
+func (w walker) below(ctx context.Context, dir string, names iter.Seq2[string, error]) error {
+	for name, err := range names {
+		if err != nil {
+			return err
+		}
+		rel := path.Clean(strings.TrimSuffix(name, "/"))
+		if !filepath.IsLocal(filepath.FromSlash(rel)) || transfer.ValidPath(rel) != nil {
+			f := &policy.Fault{
+				Protocol: policy.Local, Phase: policy.Command, Op: "open", Path: name,
+				Cause: policy.CauseBadName, Text: "not a path below the source",
+			}
+			if err := w.each(Entry{Path: name, Rel: name, Size: -1, Err: f}); err != nil {
+				return err
+			}
+			continue
+		}
+		p := w.join(dir, rel)
+		info, err := w.stat(ctx, p)
+		if err != nil {
+			err = w.each(Entry{Path: p, Rel: rel, Size: -1, Err: err})
+		} else {
+			err = w.root(ctx, p, rel, info)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Names reads a list of paths, one on a line, or ended by NUL (find -print0).
+func Names(r io.Reader) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		lines := bufio.NewScanner(r)
+		lines.Split(splitNames)
+		for lines.Scan() {
+			if name := lines.Text(); name != "" && !yield(name, nil) {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			yield("", policy.LocalFault("read", "", err))
+		}
+	}
+}
+
+func splitNames(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexAny(data, "\n\x00"); i >= 0 {
+		return i + 1, bytes.TrimSuffix(data[:i], []byte("\r")), nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
+}
+
+// Remote calls each for every wanted file that the pattern names on the server:
+// a path, or a pattern where no file has that very name. Temporary files of
+// running uploads are left out. name begins the message of a failure.
+func Remote(ctx context.Context, links *Links, name, pattern string, sel Selection, each func(Entry) error) error {
+	w := walker{side: remoteSide{links, name}, sel: sel, each: each}
+	if !HasPattern(pattern) {
+		return w.remoteRoot(ctx, pattern)
+	}
+	if _, err := w.stat(ctx, pattern); err == nil {
+		return w.remoteRoot(ctx, pattern)
+	}
+	found := false
+	err := w.glob(ctx, pattern, func(p string) error {
+		found = true
+		return w.remoteRoot(ctx, p)
+	})
+	if err == nil && !found {
+		err = noMatch(links.Location(), name, pattern)
+	}
+	return err
+}
+
+// RemoteBelow is Below on a server.
+func RemoteBelow(ctx context.Context, links *Links, name, dir string, names iter.Seq2[string, error], sel Selection, each func(Entry) error) error {
+	w := walker{side: remoteSide{links, name}, sel: sel, each: each}
+	return w.below(ctx, dir, names)
+}
+
+func (w walker) remoteRoot(ctx context.Context, root string) error {
+	_, base := transfer.Split(root)
+	if base == "." || base == ".." {
+		base = ""
+	}
+	if !w.sel.Recursive && !w.sel.looksAtFile() {
+		if base != "" && !w.sel.Wants(base, transfer.Info{Size: -1}) {
+			return nil
+		}
+		return w.each(Entry{Path: root, Rel: base, Size: -1})
+	}
+	info, err := w.stat(ctx, root)
+	if err != nil {
+		return w.each(Entry{Path: root, Rel: base, Size: -1, Err: err})
+	}
+	return w.root(ctx, root, base, info)
 }
 
 // Match gives the paths of the link's server that a pattern names, at least one.
@@ -129,112 +240,24 @@ func Match(ctx context.Context, l *transfer.Link, e *policy.Engine, name, patter
 	if _, err := transfer.Stat(ctx, l, e, name, pattern); err == nil {
 		return []string{pattern}, nil
 	}
-	dirs := []string{"."}
-	rest := pattern
-	if strings.HasPrefix(pattern, "/") {
-		dirs, rest = []string{"/"}, strings.TrimLeft(pattern, "/")
+	links := NewLinks(l.Location(), func() *transfer.Link { return l }, e, 1)
+	var paths []string
+	err := walker{side: remoteSide{links, name}}.glob(ctx, pattern, func(p string) error {
+		paths = append(paths, p)
+		return nil
+	})
+	if err == nil && len(paths) == 0 {
+		err = noMatch(l.Location(), name, pattern)
 	}
-	for element := range strings.SplitSeq(rest, "/") {
-		var next []string
-		for _, dir := range dirs {
-			if !HasPattern(element) {
-				next = append(next, transfer.Join(dir, element))
-				continue
-			}
-			list, err := transfer.List(ctx, l, e, name, dir)
-			if err != nil {
-				return nil, err
-			}
-			for _, info := range list {
-				if info.Bad != nil || transfer.IsTemp(info.Name) {
-					continue
-				}
-				if ok, err := doublestar.Match(element, info.Name); err != nil {
-					return nil, policy.LocalFault("glob", pattern, err)
-				} else if ok {
-					next = append(next, transfer.Join(dir, info.Name))
-				}
-			}
-		}
-		dirs = next
-	}
-	if len(dirs) == 0 {
-		f := &policy.Fault{
-			Protocol: l.Location().Protocol(), Phase: policy.Command, Op: "glob", Host: l.Location().Host,
-			Path: pattern, Cause: policy.CauseRemoteMissing, Text: "no file matches",
-		}
-		return nil, policy.GiveUpOn(name, f)
-	}
-	return dirs, nil
+	return paths, err
 }
 
-func remoteTree(ctx context.Context, l *transfer.Link, e *policy.Engine, name, root string, recursive bool, each func(Entry) error) error {
-	_, base := transfer.Split(root)
-	if base == "." || base == ".." {
-		base = ""
-	}
-	if !recursive {
-		return each(Entry{Path: root, Rel: base})
-	}
-	info, err := transfer.Stat(ctx, l, e, name, root)
-	switch {
-	case err != nil:
-		return each(Entry{Path: root, Rel: base, Err: err})
-	case !info.IsDir():
-		return each(Entry{Path: root, Rel: base})
-	}
-	return remoteDir(ctx, l, e, name, root, base, each)
-}
-
-func remoteDir(ctx context.Context, l *transfer.Link, e *policy.Engine, name, dir, rel string, each func(Entry) error) error {
-	if err := each(Entry{Path: dir, Rel: rel, Dir: true}); err != nil {
-		return err
-	}
-	list, err := transfer.List(ctx, l, e, name, dir)
-	if err != nil {
-		return each(Entry{Path: dir, Rel: rel, Err: err})
-	}
-	for _, info := range list {
-		p, r := transfer.Join(dir, info.Name), path.Join(rel, info.Name)
-		switch {
-		case info.Bad != nil:
-			err = each(Entry{Path: p, Rel: r, Err: badName(l, p, info.Bad)})
-		case transfer.IsTemp(info.Name):
-		case info.IsDir():
-			err = remoteDir(ctx, l, e, name, p, r, each)
-		case info.IsRegular(), info.Mode&fs.ModeSymlink != 0:
-			err = each(Entry{Path: p, Rel: r})
-		default:
-			err = each(Entry{Path: p, Rel: r, Err: special(l.Location().Protocol(), p)})
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+func noMatch(loc transfer.Location, name, pattern string) error {
+	return policy.GiveUpOn(name, &policy.Fault{
+		Protocol: loc.Protocol(), Phase: policy.Command, Op: "glob", Host: loc.Host,
+		Path: pattern, Cause: policy.CauseRemoteMissing, Text: "no file matches",
+	})
 }
 
 // HasPattern says whether an argument may name several files.
 func HasPattern(s string) bool { return strings.ContainsAny(s, "*?[{") }
-
-func directory(p policy.Protocol, name string) error {
-	return &policy.Fault{Protocol: p, Op: "open", Path: name, Cause: policy.CauseLocalDirectory, Text: "is a directory"}
-}
-
-func skippedLink(name string, err error) error {
-	if err != nil {
-		return policy.LocalFault("open", name, err)
-	}
-	return &policy.Fault{Protocol: policy.Local, Op: "open", Path: name, Cause: policy.CauseLocalDirectory, Text: "a symbolic link to a directory is not followed"}
-}
-
-func special(p policy.Protocol, name string) error {
-	return &policy.Fault{Protocol: p, Op: "open", Path: name, Cause: policy.CauseNotRegular, Text: "a device, a socket or a pipe"}
-}
-
-func badName(l *transfer.Link, name string, err error) error {
-	return &policy.Fault{
-		Protocol: l.Location().Protocol(), Op: "list", Host: l.Location().Host, Path: name,
-		Cause: policy.CauseBadName, Text: policy.Sanitize(err.Error()), Err: err,
-	}
-}

@@ -12,6 +12,7 @@ import (
 	"github.com/xfer-cli/xfer/auth"
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/ftp"
 	"github.com/xfer-cli/xfer/transfer/lab"
 	"github.com/xfer-cli/xfer/transfer/sftp"
 )
@@ -86,7 +87,7 @@ func TestLocal(t *testing.T) {
 	}
 	for _, tt := range tests {
 		got := told{root: root}
-		if err := Local(tt.args, tt.recursive, got.each); err != nil {
+		if err := Local(t.Context(), slices.Values(tt.args), Selection{Recursive: tt.recursive}, got.each); err != nil {
 			t.Fatal(err)
 		}
 		got.want(t, tt.name, tt.want...)
@@ -107,13 +108,13 @@ func TestLocalLinks(t *testing.T) {
 		}
 	}
 	got := told{root: root}
-	if err := Local([]string{filepath.Join(root, "d")}, true, got.each); err != nil {
+	if err := Local(t.Context(), slices.Values([]string{filepath.Join(root, "d")}), Selection{Recursive: true}, got.each); err != nil {
 		t.Fatal(err)
 	}
 	got.want(t, "links", "d/", "d/a", "d/sub/", "d/sub/b", "d/link", "!local-directory d/loop", "!local-missing d/dangling")
 
 	got = told{root: root}
-	if err := Local([]string{filepath.Join(root, "top")}, true, got.each); err != nil {
+	if err := Local(t.Context(), slices.Values([]string{filepath.Join(root, "top")}), Selection{Recursive: true}, got.each); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Contains(got.list, "top/a") || !slices.Contains(got.list, "top/sub/b") {
@@ -142,8 +143,30 @@ func server(t *testing.T) (*transfer.Link, *policy.Engine, string) {
 	return l, &policy.Engine{Limits: policy.Limits{Tries: 1}}, root
 }
 
+// ftpLinks are up to n connections to an FTP lab that allows so many.
+func ftpLinks(t *testing.T, root string, allowed, n int) *Links {
+	t.Helper()
+	srv, err := lab.StartFTP(lab.FTPConfig{Root: root, User: "u", Password: "p", MaxConnections: allowed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	dial := func(ctx context.Context, hints transfer.Hints) (transfer.Session, error) {
+		return ftp.Dial(ctx, ftp.Options{
+			Address: srv.Addr(), Security: ftp.Clear, User: "u", Hints: hints,
+			Password: func(context.Context) (auth.Secret, error) { return auth.NewSecret("p"), nil },
+		})
+	}
+	loc := transfer.Location{Scheme: transfer.SchemeFTP, Host: "127.0.0.1", User: "u"}
+	links := NewLinks(loc, func() *transfer.Link { return transfer.NewLink(loc, dial, transfer.ModeAuto, nil) },
+		&policy.Engine{Limits: policy.DefaultLimits()}, n)
+	t.Cleanup(func() { _ = links.Close(context.Background()) })
+	return links
+}
+
 func TestRemote(t *testing.T) {
 	l, e, root := server(t)
+	links := NewLinks(l.Location(), func() *transfer.Link { return l }, e, 1)
 	tree(t, root, "in/a.csv", "in/b.csv", "in/c.txt", "in/d/e.csv", "in/d/empty/", "in/[x].csv", "in/x.csv",
 		"in/.a.csv.xfer-0123456789ab.part", "out/a.csv")
 	tests := []struct {
@@ -156,17 +179,19 @@ func TestRemote(t *testing.T) {
 		{"pattern", "/in/?.csv", false, []string{"a.csv", "b.csv", "x.csv"}},
 		{"a name that looks like a pattern", "/in/[x].csv", false, []string{"[x].csv"}},
 		{"pattern of directories", "/*/a.csv", false, []string{"a.csv", "a.csv"}},
+		{"across directories", "/**/*.csv", false, []string{"a.csv", "b.csv", "x.csv", "[x].csv", "a.csv", "e.csv"}},
+		{"everything below", "/in/d/**", false, []string{"e.csv"}},
 		{"tree", "/in", true, []string{"in/", "in/a.csv", "in/b.csv", "in/c.txt", "in/d/", "in/d/e.csv", "in/d/empty/", "in/[x].csv", "in/x.csv"}},
 		{"what is in a tree", "/in/d/.", true, []string{"/", "e.csv", "empty/"}},
 	}
 	for _, tt := range tests {
 		got := told{root: root}
-		if err := Remote(t.Context(), l, e, "get", tt.pattern, tt.recursive, got.each); err != nil {
+		if err := Remote(t.Context(), links, "get", tt.pattern, Selection{Recursive: tt.recursive}, got.each); err != nil {
 			t.Fatal(err)
 		}
 		got.want(t, tt.name, tt.want...)
 	}
-	err := Remote(t.Context(), l, e, "get", "/in/*.zip", false, new(told).each)
+	err := Remote(t.Context(), links, "get", "/in/*.zip", Selection{}, new(told).each)
 	if !transfer.IsMissing(err) {
 		t.Errorf("no match: %v, want a missing file", err)
 	}

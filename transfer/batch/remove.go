@@ -35,7 +35,7 @@ func removeTree(ctx context.Context, l *transfer.Link, e *policy.Engine, name, p
 	}
 	for _, child := range list {
 		if child.Bad != nil {
-			return badName(l, transfer.Join(path, child.Name), child.Bad)
+			return badName(l.Location().Protocol(), transfer.Join(path, child.Name), child.Bad)
 		}
 		if err := removeTree(ctx, l, e, name, transfer.Join(path, child.Name), child); err != nil {
 			return err

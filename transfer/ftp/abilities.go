@@ -13,8 +13,8 @@ import (
 // (RFC 2389), and what it answered when it was asked, in this session or, with
 // Hints, in one of the last days.
 type abilities struct {
-	// features are the lines of FEAT by their first word, nil when FEAT itself
-	// was refused.
+	// features are the lines of FEAT by their first word, those of SITE by two;
+	// nil when FEAT itself was refused.
 	features map[string]string
 	// refused are the commands that are not asked for again.
 	refused map[string]refusal
@@ -84,8 +84,12 @@ func parseFEAT(lines []string) map[string]string {
 	for _, line := range lines[1 : len(lines)-1] {
 		line = strings.TrimSpace(strings.TrimPrefix(line, "211-"))
 		verb, args, _ := strings.Cut(line, " ")
-		if verb != "" {
-			features[strings.ToUpper(verb)] = strings.TrimSpace(args)
+		if verb == "" {
+			continue
+		}
+		features[strings.ToUpper(verb)] = strings.TrimSpace(args)
+		if strings.EqualFold(verb, "SITE") { // one line for each of its commands
+			features[strings.ToUpper(verb+" "+strings.TrimSpace(args))] = ""
 		}
 	}
 	return features

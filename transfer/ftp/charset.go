@@ -18,6 +18,12 @@ type charset struct {
 	page encoding.Encoding // nil: bytes as they are
 }
 
+// CheckEncoding fails for a value of Options.Encoding that is not known.
+func CheckEncoding(name string) error {
+	_, err := newCharset(name)
+	return err
+}
+
 // newCharset finds a code page by the name that IANA or the web has for it:
 // "gbk", "windows-1251", "shift_jis", "cp437", "iso-8859-1".
 func newCharset(name string) (charset, error) {

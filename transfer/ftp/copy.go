@@ -16,6 +16,18 @@ import (
 // TLS records.
 const block = 128 << 10
 
+// pacedBlock takes its place under a rate limit, which many small blocks obey
+// more evenly.
+const pacedBlock = 16 << 10
+
+// blockFor is the size of the blocks under a rate limit, or without one.
+func blockFor(wait func(context.Context, int) error) int {
+	if wait != nil {
+		return pacedBlock
+	}
+	return block
+}
+
 // upload is what a STOR sends. The library only passes it on to
 // dataConn.ReadFrom.
 type upload struct {
@@ -90,7 +102,7 @@ func (u *upload) shrunk() error {
 
 func (d *dataConn) send(u *upload) error {
 	if f, ok := u.src.R.(*os.File); ok && isRegular(f) {
-		if d.tls == nil && d.s.tcp != nil {
+		if d.tls == nil && d.s.tcp != nil && u.src.Wait == nil {
 			return d.sendFile(u, f)
 		}
 	}
@@ -127,10 +139,13 @@ func (d *dataConn) sendFile(u *upload, f *os.File) error {
 
 // sendFrom copies r to the connection.
 func (d *dataConn) sendFrom(u *upload, r io.Reader) error {
-	buf := make([]byte, block)
+	buf := make([]byte, blockFor(u.src.Wait))
 	for u.left() > 0 {
-		n, err := r.Read(buf[:min(block, u.left())])
+		n, err := r.Read(buf[:min(int64(len(buf)), u.left())])
 		if n > 0 {
+			if werr := d.pace(u.src.Wait, n, u.broken); werr != nil {
+				return werr
+			}
 			m, werr := d.conn().Write(buf[:n])
 			if m > 0 {
 				u.moved(int64(m))
@@ -149,6 +164,19 @@ func (d *dataConn) sendFrom(u *upload, r io.Reader) error {
 		}
 	}
 	return nil
+}
+
+// pace lets the rate limit decide when n bytes may pass. broken notes a failure
+// that is not the end of the transfer's context.
+func (d *dataConn) pace(wait func(context.Context, int) error, n int, broken func(error) error) error {
+	if wait == nil {
+		return nil
+	}
+	err := wait(d.ctx, n)
+	if err != nil && d.ctx.Err() == nil {
+		return broken(err)
+	}
+	return err
 }
 
 // pump reads a stream in a goroutine of its own, because a read of a pipe or a
@@ -266,7 +294,7 @@ func (d *dataConn) receive(w *download) error {
 		if _, err := f.Seek(w.off, io.SeekStart); err != nil {
 			return w.broken(err)
 		}
-		if d.tls == nil && d.s.tcp != nil && runtime.GOOS == "linux" {
+		if d.tls == nil && d.s.tcp != nil && w.sink.Wait == nil && runtime.GOOS == "linux" {
 			return d.splice(w, f)
 		}
 	}
@@ -288,11 +316,16 @@ const record = 16 << 10
 // copyTo collects full TLS records into blocks; what comes in smaller pieces is
 // written at once.
 func (d *dataConn) copyTo(w *download) error {
-	buf := make([]byte, block)
+	buf := make([]byte, blockFor(w.sink.Wait))
 	for have := 0; ; {
 		n, err := d.conn().Read(buf[have:])
 		have += n
-		if have == block || have > 0 && (n < record || err != nil) {
+		if have == len(buf) || have > 0 && (n < record || err != nil) {
+			// What has been read may be written; what follows stays behind in the
+			// socket, and TCP slows the server down.
+			if werr := d.pace(w.sink.Wait, have, w.broken); werr != nil {
+				return d.failed(werr)
+			}
 			m, werr := w.sink.W.Write(buf[:have])
 			if m > 0 {
 				w.moved(int64(m))

@@ -27,6 +27,6 @@
 //	diagnose.go  the cause behind a bare 550
 //	hash.go      HASH, XSHA256 and their kin
 //	fault.go     from replies and errors to faults
+//	charset.go   names in another code page than UTF-8
 //	listing/     the parser of listings
-//	proxy/       SOCKS5 and HTTP CONNECT
 package ftp

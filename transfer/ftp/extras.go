@@ -36,6 +36,9 @@ func (s *session) Extras() transfer.Extras {
 	if able.offers("AVBL") {
 		e.Space = s.space
 	}
+	if s.canHash() {
+		e.Hash = s.hash
+	}
 	if s.x.modes.canSwitch() {
 		e.SwitchMode = s.switchMode
 	}

@@ -3,6 +3,7 @@ package ftp_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -230,50 +231,44 @@ func (s *story) observer() transfer.Observer {
 func TestTargetIntact(t *testing.T) {
 	old, fresh := pattern(5000), bytes.Repeat([]byte("fresh "), 600_000)
 	for _, test := range []struct {
-		name string
-		cfg  lab.FTPConfig
-		done bool
+		name   string
+		cfg    lab.FTPConfig
+		done   bool
+		verify transfer.Verify
 	}{
-		{"425 until active", lab.FTPConfig{Modes: lab.ActiveOnly(lab.Data425)}, true},
-		{"425 after 150 until active", lab.FTPConfig{Modes: lab.ActiveOnly(lab.Data425After150)}, true},
-		{"port closed until active", lab.FTPConfig{Modes: lab.ActiveOnly(lab.DataDead)}, true},
-		{"522, once", lab.FTPConfig{TLS: lab.Explicit, Script: []lab.Rule{{On: "STOR", Times: 1, Do: lab.Reply(150, "Go.").Then(lab.Reply(522, "Reuse required."))}}}, true},
-		{"450, twice", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", Times: 2, Do: lab.Reply(450, "Busy.")}}}, true},
-		{"cut at 60 %, three times", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.During, After: 500_000, Times: 3, Do: lab.DropData(lab.RST).Then(lab.Drop(lab.RST))}}}, true},
-		{"data connection lost, TLS", lab.FTPConfig{TLS: lab.Explicit, Script: []lab.Rule{{On: "STOR", When: lab.During, After: 500_000, Times: 3, Do: lab.DropData(lab.FIN)}}}, true},
-		{"confirmation lost", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.Finally, Times: 1, Do: lab.Drop(lab.RST)}}}, true},
-		{"rename confirmed by nobody", lab.FTPConfig{Script: []lab.Rule{{On: "RNTO", When: lab.Finally, Times: 1, Do: lab.Drop(lab.RST)}}}, true},
-		{"no REST after a cut", lab.FTPConfig{Without: []string{"REST"}, Script: []lab.Rule{{On: "STOR", When: lab.During, After: 500_000, Times: 1, Do: lab.Drop(lab.RST).Then(lab.DropData(lab.RST))}}}, true},
-		{"truncated with a 226", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.During, After: 500_000, Times: 1, Do: lab.Truncate()}}}, true},
-		{"forbidden", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", Do: lab.Reply(550, "Permission denied.")}}}, false},
-		{"disk full", lab.FTPConfig{Volumes: []lab.Volume{{Capacity: 1 << 20}}}, false},
-		{"552 in the middle", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.During, After: 500_000, Do: lab.Reply(552, "Quota exceeded.")}}}, false},
+		{"425 until active", lab.FTPConfig{Modes: lab.ActiveOnly(lab.Data425)}, true, transfer.VerifySize},
+		{"425 after 150 until active", lab.FTPConfig{Modes: lab.ActiveOnly(lab.Data425After150)}, true, transfer.VerifySize},
+		{"port closed until active", lab.FTPConfig{Modes: lab.ActiveOnly(lab.DataDead)}, true, transfer.VerifySize},
+		{"522, once", lab.FTPConfig{TLS: lab.Explicit, Script: []lab.Rule{{On: "STOR", Times: 1, Do: lab.Reply(150, "Go.").Then(lab.Reply(522, "Reuse required."))}}}, true, transfer.VerifySize},
+		{"450, twice", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", Times: 2, Do: lab.Reply(450, "Busy.")}}}, true, transfer.VerifySize},
+		{"cut at 60 %, three times", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.During, After: 500_000, Times: 3, Do: lab.DropData(lab.RST).Then(lab.Drop(lab.RST))}}}, true, transfer.VerifySize},
+		{"data connection lost, TLS", lab.FTPConfig{TLS: lab.Explicit, Script: []lab.Rule{{On: "STOR", When: lab.During, After: 500_000, Times: 3, Do: lab.DropData(lab.FIN)}}}, true, transfer.VerifySize},
+		{"confirmation lost", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.Finally, Times: 1, Do: lab.Drop(lab.RST)}}}, true, transfer.VerifySize},
+		{"rename confirmed by nobody", lab.FTPConfig{Script: []lab.Rule{{On: "RNTO", When: lab.Finally, Times: 1, Do: lab.Drop(lab.RST)}}}, true, transfer.VerifySize},
+		{"no REST after a cut", lab.FTPConfig{Without: []string{"REST"}, Script: []lab.Rule{{On: "STOR", When: lab.During, After: 500_000, Times: 1, Do: lab.Drop(lab.RST).Then(lab.DropData(lab.RST))}}}, true, transfer.VerifySize},
+		{"truncated with a 226", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.During, After: 500_000, Times: 1, Do: lab.Truncate()}}}, true, transfer.VerifySize},
+		{"forbidden", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", Do: lab.Reply(550, "Permission denied.")}}}, false, transfer.VerifySize},
+		{"disk full", lab.FTPConfig{Volumes: []lab.Volume{{Capacity: 1 << 20}}}, false, transfer.VerifySize},
+		{"552 in the middle", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.During, After: 500_000, Do: lab.Reply(552, "Quota exceeded.")}}}, false, transfer.VerifySize},
+		{"another content, once", lab.FTPConfig{With: []string{"HASH"}, Script: []lab.Rule{{On: "STOR", When: lab.During, After: 500_000, Times: 1, Do: lab.Corrupt()}}}, true, transfer.VerifyHash},
+		{"another content, always", lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.During, After: 500_000, Do: lab.Corrupt()}}}, false, transfer.VerifyReadback},
+		{"no checksum on the server", lab.FTPConfig{}, false, transfer.VerifyHash},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			root := t.TempDir()
 			store(t, root, "target", old)
-			test.cfg.Root = root
-			srv := start(t, test.cfg)
-			loc, err := transfer.ParseURL("ftp://" + srv.Addr() + "/")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var logins int
-			link := transfer.NewLink(loc, func(ctx context.Context, hints transfer.Hints) (transfer.Session, error) {
-				logins++
-				o := options(t, srv, limits(quick))
-				o.Hints = hints
-				return ftp.Dial(ctx, o)
-			}, transfer.ModeAuto, nil)
-			defer link.Close(t.Context())
+			cfg := test.cfg
+			cfg.Root = root
+			srv := start(t, cfg)
+			link := linkTo(t, srv, limits(quick))
 			local := filepath.Join(t.TempDir(), "local")
 			if err := os.WriteFile(local, fresh, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			policyLimits := policy.DefaultLimits()
-			policyLimits.Base, policyLimits.Cap, policyLimits.Jitter = time.Millisecond, 5*time.Millisecond, 0
 			var told story
-			_, err = transfer.Run(t.Context(), link, transfer.Job{Direction: transfer.Put, Local: local, Remote: "target"}, &policy.Engine{Limits: policyLimits}, told.observer())
+			job := transfer.Job{Direction: transfer.Put, Local: local, Remote: "target", Verify: test.verify}
+			_, err := transfer.Run(t.Context(), link, job, impatient(), told.observer())
 			if (err == nil) != test.done {
 				t.Errorf("%v", err)
 			}
@@ -300,4 +295,72 @@ func TestTargetIntact(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStaleLock: as vsftpd does, the server gives no reply while another session
+// still holds the file, here that of a run that was killed. That is waited out.
+func TestStaleLock(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	srv := start(t, lab.FTPConfig{Root: root, LockUploads: true})
+	stale, holding := dial(t, srv), make(chan error, 1)
+	waiting, never := io.Pipe()
+	defer never.Close()
+	go func() {
+		_, err := stale.Put(t.Context(), "target", 0, transfer.Source{R: waiting, Size: -1})
+		holding <- err
+	}()
+	if err := srv.Await(t.Context(), func(l lab.Log) bool { return l.Count("STOR") > 0 }); err != nil {
+		t.Fatal(err)
+	}
+	local := filepath.Join(t.TempDir(), "local")
+	if err := os.WriteFile(local, pattern(100_000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var told story
+	observer := told.observer()
+	tell := observer.Event
+	observer.Event = func(e policy.Event) {
+		tell(e)
+		_ = stale.Close() // the operating system has noticed at last
+	}
+	short := quick
+	short.Reply = 500 * time.Millisecond
+	job := transfer.Job{Direction: transfer.Put, Local: local, Remote: "target", InPlace: true}
+	_, err := transfer.Run(t.Context(), linkTo(t, srv, limits(short)), job, impatient(), observer)
+	if err != nil {
+		t.Error(err)
+	}
+	if len(told.events) == 0 || told.events[0].Fault.Cause != policy.CauseNoReply {
+		t.Errorf("%+v: the server should have kept silent first", told.events)
+	}
+	if err := <-holding; err == nil {
+		t.Error("the other upload ended well")
+	}
+	if got := stored(t, root, "target"); !bytes.Equal(got, pattern(100_000)) {
+		t.Errorf("%d bytes", len(got))
+	}
+}
+
+// linkTo dials a server of the lab as the program would.
+func linkTo(t *testing.T, srv *lab.FTP, change ...func(*ftp.Options)) *transfer.Link {
+	t.Helper()
+	loc, err := transfer.ParseURL("ftp://" + srv.Addr() + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := transfer.NewLink(loc, func(ctx context.Context, hints transfer.Hints) (transfer.Session, error) {
+		o := options(t, srv, change...)
+		o.Hints = hints
+		return ftp.Dial(ctx, o)
+	}, transfer.ModeAuto, nil)
+	t.Cleanup(func() { _ = link.Close(context.Background()) })
+	return link
+}
+
+// impatient is the policy with short delays.
+func impatient() *policy.Engine {
+	l := policy.DefaultLimits()
+	l.Base, l.Cap, l.Jitter = time.Millisecond, 5*time.Millisecond, 0
+	return &policy.Engine{Limits: l}
 }

@@ -263,13 +263,16 @@ func TestListBroken(t *testing.T) {
 		{lab.Drop(lab.RST).Then(lab.DropData(lab.RST)), 0, policy.CauseReset},
 		{lab.Stall(), 0, policy.CauseTimeout},
 	} {
-		srv := start(t, lab.FTPConfig{Listing: many, Script: []lab.Rule{{On: "MLSD", When: lab.During, After: 100_000, Do: test.do}}})
-		n := 0
-		err := dial(t, srv, limits(quick)).List(t.Context(), ".", func(transfer.Info) error { n++; return nil })
-		is(t, err, "MLSD", policy.Data, test.code, test.cause)
-		if n == 0 {
-			t.Error("nothing was handed over before")
-		}
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			srv := start(t, lab.FTPConfig{Listing: many, Script: []lab.Rule{{On: "MLSD", When: lab.During, After: 100_000, Do: test.do}}})
+			n := 0
+			err := dial(t, srv, limits(quick)).List(t.Context(), ".", func(transfer.Info) error { n++; return nil })
+			is(t, err, "MLSD", policy.Data, test.code, test.cause)
+			if n == 0 {
+				t.Error("nothing was handed over before")
+			}
+		})
 	}
 }
 

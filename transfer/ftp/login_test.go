@@ -9,7 +9,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/xfer-cli/xfer/auth"
 	"github.com/xfer-cli/xfer/policy"
@@ -46,22 +45,26 @@ func TestLoginRefused(t *testing.T) {
 		{"TYPE", lab.Reply(504, "No binary."), "TYPE", policy.Auth, 504, ""},
 		{"FEAT", lab.Drop(lab.FIN), "FEAT", policy.Auth, 0, policy.CauseReset},
 	} {
-		srv := start(t, lab.FTPConfig{Script: []lab.Rule{{On: test.on, Do: test.do}}})
-		within(t, 3*time.Second, func() {
-			f := refusedDial(t, srv, limits(quick))
-			is(t, f, test.op, test.phase, test.code, test.cause)
-			if f.Host != "127.0.0.1" || f.User != "acme" {
-				t.Errorf("%v: host %q, user %q", f, f.Host, f.User)
+		t.Run(test.on, func(t *testing.T) {
+			t.Parallel()
+			srv := start(t, lab.FTPConfig{Script: []lab.Rule{{On: test.on, Do: test.do}}})
+			within(t, soon, func() {
+				f := refusedDial(t, srv, limits(quick))
+				is(t, f, test.op, test.phase, test.code, test.cause)
+				if f.Host != "127.0.0.1" || f.User != "acme" {
+					t.Errorf("%v: host %q, user %q", f, f.Host, f.User)
+				}
+			})
+			if n := srv.Log().Count(test.on); n > 1 {
+				t.Errorf("%s was tried %d times", test.on, n)
 			}
 		})
-		if n := srv.Log().Count(test.on); n > 1 {
-			t.Errorf("%s was tried %d times", test.on, n)
-		}
 	}
 }
 
 // TestGreetingLater: "120 ready in 1 minute" is not yet a greeting.
 func TestGreetingLater(t *testing.T) {
+	t.Parallel()
 	srv := start(t, lab.FTPConfig{Script: []lab.Rule{{On: "connect", Do: lab.Raw("120 Soon.\r\n").Then(lab.Stall())}}})
 	f := refusedDial(t, srv, limits(quick))
 	is(t, f, "greeting", policy.Connect, 0, policy.CauseNoReply)
@@ -267,6 +270,7 @@ func config(t *testing.T, settings auth.TLS) *tls.Config {
 
 // TestHandshake: what can be wrong with TLS besides certificates.
 func TestHandshake(t *testing.T) {
+	t.Parallel()
 	plain := start(t, lab.FTPConfig{})
 	implicit := func(o *ftp.Options) { o.Security = ftp.Implicit }
 	is(t, refusedDial(t, plain, implicit, limits(quick)), "handshake", policy.Connect, 0, policy.CauseNotTLS)
@@ -327,6 +331,7 @@ func TestVirtualHost(t *testing.T) {
 
 // TestClose: a session can be closed at any time, and is over then.
 func TestClose(t *testing.T) {
+	t.Parallel()
 	srv := start(t, lab.FTPConfig{})
 	s := dial(t, srv)
 	if err := s.Close(); err != nil {
@@ -342,7 +347,7 @@ func TestClose(t *testing.T) {
 
 	deaf := start(t, lab.FTPConfig{Script: []lab.Rule{{On: "QUIT", Do: lab.Stall()}}})
 	s = dial(t, deaf)
-	within(t, 3*time.Second, func() { _ = s.Close() })
+	within(t, soon, func() { _ = s.Close() })
 
 	busy := start(t, lab.FTPConfig{Script: []lab.Rule{{On: "MKD", Do: lab.Stall()}}})
 	s = dial(t, busy)
@@ -351,6 +356,6 @@ func TestClose(t *testing.T) {
 	if err := busy.Await(t.Context(), func(l lab.Log) bool { return l.Count("MKD") > 0 }); err != nil {
 		t.Fatal(err)
 	}
-	within(t, time.Second, func() { _ = s.Close() })
+	within(t, soon, func() { _ = s.Close() })
 	faultOf(t, <-done)
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +32,11 @@ func testLog(t *testing.T) *slog.Logger {
 
 // quick are limits for servers that don't answer: long enough for a loaded
 // machine, short enough to wait for.
-var quick = transfer.Timeouts{Connect: 2 * time.Second, Reply: time.Second, Idle: time.Second, Final: time.Second}
+var quick = transfer.Timeouts{Connect: 4 * time.Second, Reply: 2 * time.Second, Idle: 2 * time.Second, Final: 2 * time.Second}
+
+// soon is far more than quick and what an abort may take, and less than any
+// default limit.
+const soon = 20 * time.Second
 
 // start runs a server of the lab until the test ends.
 func start(t *testing.T, cfg lab.FTPConfig) *lab.FTP {
@@ -164,10 +169,24 @@ func works(t *testing.T, s transfer.Session) {
 	}
 }
 
+// isAlive checks whether a session is still worth something. That the server has
+// hung up behind its last words shows a moment after them.
+func isAlive(t *testing.T, s transfer.Session, want bool) {
+	t.Helper()
+	for began := time.Now(); s.Alive() && !want && time.Since(began) < soon; {
+		time.Sleep(time.Millisecond)
+	}
+	if s.Alive() != want {
+		t.Errorf("alive: %t, want %t", s.Alive(), want)
+	}
+}
+
 // pattern is content that is the same for the same n and has no period that a
-// buffer has.
-func pattern(n int) []byte {
-	b := make([]byte, n)
+// buffer has. A short one is the start of a long one.
+func pattern(n int) []byte { return bytes.Clone(patterns()[:n]) }
+
+var patterns = sync.OnceValue(func() []byte {
+	b := make([]byte, big)
 	x := uint32(2463534242)
 	for i := range b {
 		x ^= x << 13
@@ -176,7 +195,7 @@ func pattern(n int) []byte {
 		b[i] = byte(x)
 	}
 	return b
-}
+})
 
 // stored is what lies in the server's directory.
 func stored(t *testing.T, root, name string) []byte {

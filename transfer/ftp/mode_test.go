@@ -17,6 +17,7 @@ import (
 // TestSwitchMode: a data connection that can't be opened is a fault that the
 // policy answers with the other mode, and that works on the same login.
 func TestSwitchMode(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name  string
 		cfg   lab.FTPConfig
@@ -57,6 +58,7 @@ func TestSwitchMode(t *testing.T) {
 
 // TestSwitchToPassive is the other way round.
 func TestSwitchToPassive(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name  string
 		mode  lab.DataMode
@@ -84,6 +86,7 @@ func TestSwitchToPassive(t *testing.T) {
 // TestActiveDropped: the server's SYN is dropped, so it sits in connect(2) and
 // says nothing. That is a matter of the mode, and of a new login.
 func TestActiveDropped(t *testing.T) {
+	t.Parallel()
 	srv := start(t, lab.FTPConfig{Modes: lab.PassiveOnly(lab.DataSilent), DataTimeout: time.Minute})
 	s := dial(t, srv, limits(quick), mode(transfer.ModeActive))
 	_, err := s.Put(t.Context(), "file", 0, source(pattern(1000)))
@@ -99,6 +102,7 @@ func TestActiveDropped(t *testing.T) {
 // TestEPSVDead: EPSV answers with a port that nobody reaches, PASV works. It is
 // found out once.
 func TestEPSVDead(t *testing.T) {
+	t.Parallel()
 	for _, dead := range []lab.DataMode{lab.DataDead, lab.DataUnknown} {
 		srv := start(t, lab.FTPConfig{Modes: map[string]lab.DataMode{"EPSV": dead}})
 		s := dial(t, srv, limits(quick))

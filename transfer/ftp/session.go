@@ -35,6 +35,8 @@ type session struct {
 	// goodDir is a directory that was entered: what is not found in it is missing.
 	goodDir string
 	manners manners
+	// hashing is the algorithm that HASH uses, "" for the server's choice.
+	hashing string
 }
 
 func newSession(x *interposer) *session {

@@ -154,6 +154,7 @@ func file(t *testing.T, b []byte) *os.File {
 // TestSendFile sends exactly what it is told, counts it, and loses nothing on a
 // link whose every system call times out.
 func TestSendFile(t *testing.T) {
+	t.Parallel()
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<19) // 8 MiB
 	for _, test := range []struct{ from, n, want int64 }{
 		{0, 8 << 20, 8 << 20}, {5, 100, 100}, {0, 1 << 62, 8 << 20}, {8 << 20, 10, 0}, {7 << 20, 2 << 20, 1 << 20}, {0, 0, 0},
@@ -212,6 +213,7 @@ func TestSendFile(t *testing.T) {
 
 // TestReceiveFile takes everything, also when it comes in pieces with pauses.
 func TestReceiveFile(t *testing.T) {
+	t.Parallel()
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<17) // 2 MiB
 	s, peer := tcpPair(t, 3*time.Second)
 	go func() {

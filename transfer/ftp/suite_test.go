@@ -14,8 +14,8 @@ import (
 )
 
 // TestLab runs the conformance suite on servers of the lab: a modern one in both
-// modes and all kinds of TLS, one that knows nothing newer than RFC 959, and one
-// that demands TLS session resumption.
+// modes, with TLS that demands session resumption, over IPv6, and one that knows
+// nothing newer than RFC 959. What is missing in this matrix TestRealServers has.
 func TestLab(t *testing.T) {
 	modern := transfertest.Abilities{
 		Protocol: policy.FTP, SetModTime: true, Chmod: true, Realpath: true, Resume: true,
@@ -29,24 +29,26 @@ func TestLab(t *testing.T) {
 	}{
 		{"plain", lab.FTPConfig{}, bothModes, modern},
 		{"explicit", lab.FTPConfig{TLS: lab.Explicit, Reuse: lab.ReuseOr425}, bothModes, modern},
-		{"implicit", lab.FTPConfig{TLS: lab.Implicit, Reuse: lab.ReuseOr522}, bothModes, modern},
+		{"implicit", lab.FTPConfig{TLS: lab.Implicit, Reuse: lab.ReuseOr522}, bothModes[:1], modern},
 		{"like vsftpd", lab.FTPConfig{
 			Without: []string{"MLST", "MLSD", "MFMT"}, With: []string{"MDTM SET"},
 			NotImplemented: 500, EmptyForMissing: true, FullCode: 451, LockUploads: true,
 		}, bothModes[:1], modern},
-		{"IPv6", lab.FTPConfig{Addr: "[::1]:0"}, bothModes, modern},
+		{"IPv6", lab.FTPConfig{Addr: "[::1]:0"}, bothModes[:1], modern},
 	} {
 		for _, m := range test.modes {
 			t.Run(fmt.Sprintf("%s/%v", test.name, m), func(t *testing.T) {
-				root := t.TempDir()
-				test.cfg.Root = root
-				srv := start(t, test.cfg)
+				t.Parallel()
+				cfg := test.cfg
+				cfg.Root = t.TempDir()
+				srv := start(t, cfg)
 				o := options(t, srv, mode(m))
 				if test.cfg.TLS == lab.Implicit {
 					o.Security = ftp.Implicit
 				}
 				fixture := transfertest.Fixture{
-					Dir: "/", Disk: root, Can: test.can,
+					Dir: "/", Disk: cfg.Root, Can: test.can,
+					Beside: true, Again: test.name != "plain" && test.name != "like vsftpd" || m != transfer.ModePassive,
 					Dial: func(ctx context.Context) (transfer.Session, error) { return ftp.Dial(ctx, o) },
 				}
 				if test.name != "IPv6" { // the relay is on IPv4

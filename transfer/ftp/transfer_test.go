@@ -79,6 +79,7 @@ func TestPutFaults(t *testing.T) {
 			size: 1000, phase: policy.Data, cause: policy.CauseSize, alive: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			srv := start(t, test.cfg)
 			if test.cfg.Volumes == nil {
 				test.rule.On = "STOR"
@@ -86,16 +87,14 @@ func TestPutFaults(t *testing.T) {
 			}
 			s := dial(t, srv, limits(quick))
 			content := pattern(max(test.size, 1))
-			within(t, 8*time.Second, func() {
+			within(t, soon, func() {
 				n, err := s.Put(t.Context(), "file", 0, transfer.Source{R: localFile(t, content), Size: int64(len(content))})
 				f := is(t, err, "STOR", test.phase, test.code, test.cause)
 				if n != 0 || f.Path != "file" {
 					t.Errorf("%d bytes, path %q", n, f.Path)
 				}
 			})
-			if s.Alive() != test.alive {
-				t.Errorf("alive: %t, want %t", s.Alive(), test.alive)
-			}
+			isAlive(t, s, test.alive)
 			srv.SetScript()
 			srv.SetCapacity("/", 0)
 			if s.Alive() {
@@ -140,15 +139,16 @@ func TestGetFaults(t *testing.T) {
 	} {
 		for _, intoFile := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/%t", test.name, intoFile), func(t *testing.T) {
+				t.Parallel()
 				content := pattern(big)
-				test.cfg.Root = t.TempDir()
-				store(t, test.cfg.Root, "file", content)
-				srv := start(t, test.cfg)
+				cfg, rule := test.cfg, test.rule
+				cfg.Root, rule.On = t.TempDir(), "RETR"
+				store(t, cfg.Root, "file", content)
+				srv := start(t, cfg)
 				size := test.size
 				if size == 0 {
 					size = big
-					test.rule.On = "RETR"
-					srv.SetScript(test.rule)
+					srv.SetScript(rule)
 				}
 				s := dial(t, srv, limits(quick))
 				var w bytes.Buffer
@@ -156,7 +156,7 @@ func TestGetFaults(t *testing.T) {
 				if intoFile {
 					sink.W = localFile(t, nil)
 				}
-				within(t, 8*time.Second, func() {
+				within(t, soon, func() {
 					n, err := s.Get(t.Context(), "file", 0, sink)
 					is(t, err, "RETR", test.phase, test.code, test.cause)
 					got := w.Bytes()
@@ -170,9 +170,7 @@ func TestGetFaults(t *testing.T) {
 						t.Errorf("returned %d, wrote %d, a clean prefix: %t", n, len(got), bytes.HasPrefix(content, got))
 					}
 				})
-				if s.Alive() != test.alive {
-					t.Errorf("alive: %t, want %t", s.Alive(), test.alive)
-				}
+				isAlive(t, s, test.alive)
 				srv.SetScript()
 				if s.Alive() {
 					works(t, s)
@@ -191,9 +189,7 @@ func TestGetConfirmationLost(t *testing.T) {
 	if n, err := s.Get(t.Context(), "file", 0, discard(1000)); n != 1000 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
-	if s.Alive() {
-		t.Error("alive")
-	}
+	isAlive(t, s, false)
 	// Without an announced size nobody knows.
 	s = dial(t, srv, limits(quick))
 	_, err := s.Get(t.Context(), "file", 0, discard(-1))
@@ -234,31 +230,32 @@ func TestOddReplies(t *testing.T) {
 // TestLostDeeds: when the reply to something that changes the server is lost,
 // it may have happened; a look has to decide.
 func TestLostDeeds(t *testing.T) {
-	do := map[string]func(transfer.Session) error{
-		"RNTO": func(s transfer.Session) error { return s.Rename(t.Context(), "a", "b") },
-		"DELE": func(s transfer.Session) error { return s.Remove(t.Context(), "a") },
-		"MKD":  func(s transfer.Session) error { return s.Mkdir(t.Context(), "d") },
-		"RMD":  func(s transfer.Session) error { return s.Rmdir(t.Context(), "d") },
+	do := map[string]func(context.Context, transfer.Session) error{
+		"RNTO": func(ctx context.Context, s transfer.Session) error { return s.Rename(ctx, "a", "b") },
+		"DELE": func(ctx context.Context, s transfer.Session) error { return s.Remove(ctx, "a") },
+		"MKD":  func(ctx context.Context, s transfer.Session) error { return s.Mkdir(ctx, "d") },
+		"RMD":  func(ctx context.Context, s transfer.Session) error { return s.Rmdir(ctx, "d") },
 	}
 	for verb, call := range do {
-		for _, action := range []lab.Action{lab.Stall(), lab.Drop(lab.RST)} {
-			root := t.TempDir()
-			store(t, root, "a", nil)
-			srv := start(t, lab.FTPConfig{Root: root})
-			s := dial(t, srv, limits(quick))
-			if verb == "RMD" {
-				if err := s.Mkdir(t.Context(), "d"); err != nil {
-					t.Fatal(err)
+		for name, action := range map[string]lab.Action{"silent": lab.Stall(), "dropped": lab.Drop(lab.RST)} {
+			t.Run(verb+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				root := t.TempDir()
+				store(t, root, "a", nil)
+				srv := start(t, lab.FTPConfig{Root: root})
+				s := dial(t, srv, limits(quick))
+				if verb == "RMD" {
+					if err := s.Mkdir(t.Context(), "d"); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			srv.SetScript(lab.Rule{On: verb, When: lab.Finally, Do: action})
-			f := faultOf(t, call(s))
-			if f.Op != verb || f.Phase != policy.Finish || policy.Classify(f).Remedy != policy.Reconcile {
-				t.Errorf("%s: %+v, remedy %v; want phase finish, and a look", verb, f, policy.Classify(f).Remedy)
-			}
-			if s.Alive() {
-				t.Errorf("%s: alive", verb)
-			}
+				srv.SetScript(lab.Rule{On: verb, When: lab.Finally, Do: action})
+				f := faultOf(t, call(t.Context(), s))
+				if f.Op != verb || f.Phase != policy.Finish || policy.Classify(f).Remedy != policy.Reconcile {
+					t.Errorf("%+v, remedy %v; want phase finish, and a look", f, policy.Classify(f).Remedy)
+				}
+				isAlive(t, s, false)
+			})
 		}
 	}
 	srv := start(t, lab.FTPConfig{Script: []lab.Rule{{On: "RNFR", Do: lab.Stall()}}})
@@ -307,7 +304,8 @@ func TestStray(t *testing.T) {
 
 // TestLateReply: behind a reply that did not come in time there is no session.
 func TestLateReply(t *testing.T) {
-	srv := start(t, lab.FTPConfig{Script: []lab.Rule{{On: "MKD", Times: 1, Do: lab.Wait(1500 * time.Millisecond)}}})
+	t.Parallel()
+	srv := start(t, lab.FTPConfig{Script: []lab.Rule{{On: "MKD", Times: 1, Do: lab.Wait(quick.Reply + quick.Reply/2)}}})
 	s := dial(t, srv, limits(quick))
 	faultOf(t, s.Mkdir(t.Context(), "d"))
 	if s.Alive() {
@@ -336,8 +334,9 @@ func TestEndlessReply(t *testing.T) {
 
 // TestSlowLink: a link that moves is alive, however slow it is.
 func TestSlowLink(t *testing.T) {
-	const size = 600_000
-	for _, kind := range []lab.Security{lab.Plain, lab.Explicit} {
+	const size = 300_000
+	slowly := func(t *testing.T, kind lab.Security) {
+		t.Parallel()
 		root := t.TempDir()
 		store(t, root, "file", pattern(size))
 		slow := lab.Throttle(200_000)
@@ -357,23 +356,20 @@ func TestSlowLink(t *testing.T) {
 			t.Error("the copy is another file")
 		}
 	}
+	t.Run("plain", func(t *testing.T) { slowly(t, lab.Plain) })
+	t.Run("TLS", func(t *testing.T) { slowly(t, lab.Explicit) })
 }
 
 // TestPausingLink: bytes come in bursts, with pauses shorter than the limit; one
 // deadline for each chunk would have cut it.
 func TestPausingLink(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	store(t, root, "file", pattern(big))
-	srv := start(t, lab.FTPConfig{Root: root})
-	relay, err := lab.StartProxy(srv.Addr(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer relay.Close()
-	s := dial(t, srv, limits(quick))
-	stop := make(chan struct{})
-	defer close(stop)
-	pause := &pausingWriter{w: io.Discard, every: 4 << 20, pause: 600 * time.Millisecond}
+	patient := quick
+	patient.Idle = time.Second
+	s := dial(t, start(t, lab.FTPConfig{Root: root}), limits(patient))
+	pause := &pausingWriter{w: io.Discard, every: 6 << 20, pause: 600 * time.Millisecond}
 	n, err := s.Get(t.Context(), "file", 0, transfer.Sink{W: pause, Size: big})
 	if n != big || err != nil {
 		t.Errorf("%d, %v", n, err)
@@ -398,6 +394,7 @@ func (p *pausingWriter) Write(b []byte) (int, error) {
 // TestKeepAlive: NOOPs during a transfer are answered at once by some servers
 // and afterwards by others; replies and requests stay in step.
 func TestKeepAlive(t *testing.T) {
+	t.Parallel()
 	const size = 400_000
 	root := t.TempDir()
 	srv := start(t, lab.FTPConfig{Root: root, Script: []lab.Rule{{On: "STOR", When: lab.During, Do: lab.Throttle(400_000)}}})
@@ -415,6 +412,7 @@ func TestKeepAlive(t *testing.T) {
 // TestAbort: 220 transfers broken off at random points, up and down, with and
 // without TLS. Each leaves a session that works or knows that it is over.
 func TestAbort(t *testing.T) {
+	t.Parallel()
 	rounds := 220
 	if testing.Short() {
 		rounds = 20
@@ -423,6 +421,7 @@ func TestAbort(t *testing.T) {
 	for _, kind := range []lab.Security{lab.Plain, lab.Explicit} {
 		root := t.TempDir()
 		store(t, root, "file", content)
+		store(t, root, "mark", []byte("in step"))
 		srv := start(t, lab.FTPConfig{Root: root, TLS: kind})
 		var s transfer.Session
 		logins := 0
@@ -455,8 +454,8 @@ func TestAbort(t *testing.T) {
 				if err != nil || info.Size != int64(len(content)) {
 					t.Fatalf("round %d: replies out of step: %+v, %v", i, info, err)
 				}
-				if got := get(t, s, "file"); !bytes.Equal(got, content) {
-					t.Fatalf("round %d: another file", i)
+				if got := get(t, s, "mark"); string(got) != "in step" {
+					t.Fatalf("round %d: another file: %q", i, got)
 				}
 			}
 		}

@@ -28,5 +28,5 @@
 //	ftp*.go      FTP: session, data connections, lists  tls.go       the certificate authority
 //	ssh.go       logins and channels                   sftp*.go     the file protocol
 //	profiles.go  SFTP servers of the world, as data    scenes.go    faults to show
-//	proxy.go     delay, cut, stall
+//	proxy.go     delay, cut, stall                     gateway.go   SOCKS5, HTTP CONNECT
 package lab

@@ -3,6 +3,7 @@ package lab
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // profiles are SFTP servers of the world. Each is only what is documented or was
@@ -52,6 +53,49 @@ var profiles = map[string]Quirks{
 			"SYMLINK": fxOpUnsupported, "READLINK": fxOpUnsupported,
 			"OPEN+APPEND": fxOpUnsupported, "OPEN+READ+WRITE": fxOpUnsupported, "OPEN+EXISTING": fxOpUnsupported,
 		},
+	},
+
+	// SFTPGo: built on a fork of github.com/pkg/sftp, with fewer extensions; a
+	// rename replaces, and the causes of a failure are in its own log only.
+	"sftpgo": {
+		Software:        "SFTPGo_2.6.6",
+		Extensions:      []string{"posix-rename@openssh.com", "statvfs@openssh.com"},
+		MaxRead:         32 << 10,
+		ReplaceOnRename: true,
+	},
+
+	// Serv-U: a Windows server behind Unix-like paths, version 3 without
+	// OpenSSH's extensions, no links, and the names that Windows does not take.
+	// The banner was seen; the rest is what its manual leaves out.
+	"serv-u": {
+		Software:   "Serv-U_15.2.3.717",
+		Extensions: []string{},
+		MaxRead:    32 << 10, MaxWrite: 32 << 10,
+		BadNames: `<>:"|?*`,
+		Refuse:   map[string]uint32{"SYMLINK": fxOpUnsupported, "READLINK": fxOpUnsupported},
+	},
+
+	// GoAnywhere MFT: a gateway in Java. Its triggers run at CLOSE, which takes
+	// its time; a login has few channels, and modes are not its business.
+	// The banner was seen; the rest is typical of its kind.
+	"goanywhere": {
+		Software:    "GoAnywhere7.10.2",
+		Extensions:  []string{"posix-rename@openssh.com"},
+		MaxRead:     32 << 10,
+		MaxSessions: 2,
+		SlowClose:   20 * time.Millisecond,
+		Refuse:      map[string]uint32{"SETSTAT+MODE": fxFailure, "SYMLINK": fxOpUnsupported, "READLINK": fxOpUnsupported},
+	},
+
+	// Servers for Windows in the style of IIS: drive letters, version 3 without
+	// extensions, 4 for everything that is not missing, no rename onto a file.
+	"iis-style": {
+		Software:   "WinSSHD",
+		Extensions: []string{},
+		MaxRead:    32 << 10, MaxWrite: 32 << 10,
+		Drive: "C:", BadNames: `<>:"|?*`,
+		Refuse: map[string]uint32{"SETSTAT+MODE": fxFailure, "SYMLINK": fxOpUnsupported, "READLINK": fxOpUnsupported},
+		Codes:  map[uint32]uint32{fxPermissionDenied: fxFailure, fxBadMessage: fxFailure},
 	},
 
 	// Not one product, but the worst of several: nothing beyond version 3, one

@@ -50,7 +50,7 @@ func Scenes(size int64) []Scene {
 		{
 			Name:  "full",
 			Fault: "has a full disk and says no more than SFTP code 4",
-			SFTP:  &SFTPConfig{Volumes: []Volume{{Capacity: 1}}},
+			SFTP:  &SFTPConfig{Volumes: []Volume{{Capacity: max(1, size/2)}}},
 		},
 	}
 }

@@ -43,6 +43,9 @@ type SFTPConfig struct {
 	MaxConnections int
 	// Volumes limit parts of the tree.
 	Volumes []Volume
+	// Forward lets clients connect on from here to loopback addresses, as a jump
+	// host does (direct-tcpip, RFC 4254 §7.2).
+	Forward bool
 	// Exec runs commands; nil refuses them, as internal-sftp.
 	Exec func(command string, stdout, stderr io.Writer) (status int)
 
@@ -70,9 +73,9 @@ type Quirks struct {
 	// ReadOnly refuses every change with 3, and announces neither posix-rename
 	// nor fsync, as OpenSSH's -R.
 	ReadOnly bool
-	// Refuse gives a status code for packet types and extensions, by name, and
-	// for kinds of OPEN: "OPEN+APPEND", "OPEN+READ+WRITE", "OPEN+EXISTING"
-	// (for writing, without TRUNC: what a resume needs).
+	// Refuse gives a status code for packet types and extensions, by name, for
+	// kinds of OPEN: "OPEN+APPEND", "OPEN+READ+WRITE", "OPEN+EXISTING" (for
+	// writing, without TRUNC: what a resume needs), and for "SETSTAT+MODE".
 	Refuse map[string]uint32
 	// Codes replaces status codes by others.
 	Codes map[uint32]uint32

@@ -324,6 +324,9 @@ func (s *sftpSession) setstat(a attrs, f *os.File) error {
 			note(s.tree.truncate(p, int64(a.size)))
 		}
 	}
+	if code, refused := s.cfg.Quirks.Refuse["SETSTAT+MODE"]; refused && a.flags&attrPerm != 0 {
+		return statusError(code)
+	}
 	if a.flags&attrPerm != 0 {
 		note(s.tree.chmod(p, fs.FileMode(a.perm)&fs.ModePerm))
 	}

@@ -13,7 +13,9 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -244,6 +246,10 @@ func (c *sshConn) accept(channel ssh.NewChannel) {
 	if e := c.stage("channel", channel.ChannelType(), sshStage{reply: reject}); e.taken {
 		return
 	}
+	if channel.ChannelType() == "direct-tcpip" && c.cfg.Forward {
+		c.forward(channel, reject)
+		return
+	}
 	if channel.ChannelType() != "session" {
 		reject(int(ssh.UnknownChannelType), "unsupported channel type")
 		return
@@ -262,6 +268,37 @@ func (c *sshConn) accept(channel ssh.NewChannel) {
 		defer c.sessions.Add(-1)
 		c.session(ch, requests)
 	})
+}
+
+// forward connects a channel with the address that it asks for.
+func (c *sshConn) forward(channel ssh.NewChannel, reject func(code int, text string)) {
+	var to struct {
+		Host     string
+		Port     uint32
+		From     string
+		FromPort uint32
+	}
+	err := ssh.Unmarshal(channel.ExtraData(), &to)
+	if ip := net.ParseIP(to.Host); err != nil || !ip.IsLoopback() {
+		reject(int(ssh.Prohibited), "only loopback addresses")
+		return
+	}
+	var dialer net.Dialer
+	target, err := dialer.DialContext(c.ctx, "tcp", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port))))
+	if err != nil {
+		reject(int(ssh.ConnectionFailed), "Connection refused")
+		return
+	}
+	ch, requests, err := channel.Accept()
+	if err != nil {
+		_ = target.Close() // never used
+		return
+	}
+	c.running.Go(func() { refuseAll(requests) })
+	both := sync.OnceFunc(func() { _, _ = target.Close(), ch.Close() }) // each end ends the other
+	c.running.Go(func() { defer both(); _, _ = io.Copy(target, ch) })
+	c.running.Go(func() { defer both(); _, _ = io.Copy(ch, target) })
+	context.AfterFunc(c.ctx, both)
 }
 
 // session serves the requests of a session channel (RFC 4254 §6).

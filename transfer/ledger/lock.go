@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -52,6 +53,22 @@ func (l Locks) Lock(key string) (release func(), err error) {
 		_ = lock.Close()
 	}
 	return nil, policy.LocalFault("lock", path, errors.New("the lock file keeps disappearing"))
+}
+
+// Wait takes the lock called key, and waits up to limit while another process
+// holds it. Then the error is that of Lock, or the context's.
+func (l Locks) Wait(ctx context.Context, key string, limit time.Duration) (release func(), err error) {
+	end := time.Now().Add(limit)
+	for {
+		release, err = l.Lock(key)
+		f, ok := errors.AsType[*policy.Fault](err)
+		if !ok || f.Cause != policy.CauseLocalLocked || time.Now().After(end) {
+			return release, err
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return nil, policy.LocalFault("wait", "", err)
+		}
+	}
 }
 
 // isCurrent says whether the locked file is the one that path names.

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/xfer-cli/xfer/policy"
 )
@@ -69,4 +71,28 @@ func TestLockUnderContention(t *testing.T) {
 	if got.Load() == 0 {
 		t.Error("nobody ever got the lock")
 	}
+}
+
+// TestWaitForLock waits for the holder, for the limit, or for the context.
+func TestWaitForLock(t *testing.T) {
+	locks := Locks{Dir: t.TempDir()}
+	held, err := locks.Lock("key")
+	must(t, err)
+	_, err = locks.Wait(t.Context(), "key", time.Millisecond)
+	wantCause(t, err, policy.CauseLocalLocked)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = locks.Wait(ctx, "key", time.Hour)
+	wantCause(t, err, policy.CauseCancelled)
+
+	got := make(chan error)
+	go func() {
+		release, err := locks.Wait(t.Context(), "key", time.Hour)
+		if err == nil {
+			release()
+		}
+		got <- err
+	}()
+	held()
+	must(t, <-got)
 }

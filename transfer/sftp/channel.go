@@ -63,6 +63,9 @@ func (ch *channel) start(confirm bool) error {
 		return err
 	}
 	go ch.listen(raw, requests)
+	if ch.conn.forwards {
+		_, _ = raw.SendRequest("auth-agent-req@openssh.com", false, nil) // fails with what follows
+	}
 	// Not ssh.Session: it loses how the server's process ended.
 	ok, err := raw.SendRequest("subsystem", confirm, ssh.Marshal(struct{ Name string }{"sftp"}))
 	if err == nil && confirm && !ok {

@@ -1,6 +1,7 @@
 package sftp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/xfer-cli/xfer/transfer"
 )
@@ -18,6 +20,10 @@ type connection struct {
 	client *ssh.Client
 	socket *socket
 	limits transfer.Timeouts
+	// aliveEvery and aliveLimit are Options.AliveInterval and AliveLimit.
+	aliveEvery, aliveLimit time.Duration
+	// forwards: the server may use our agent.
+	forwards bool
 	// rtt is the shortest round trip seen, in nanoseconds; 0 unknown.
 	rtt atomic.Int64
 
@@ -44,8 +50,14 @@ func (e *stalled) Timeout() bool { return true }
 func (e *stalled) Temporary() bool { return true }
 
 // newConnection watches over a connection that is logged in.
-func newConnection(client *ssh.Client, s *socket, limits transfer.Timeouts) *connection {
-	c := &connection{client: client, socket: s, limits: limits, dead: make(chan struct{})}
+func newConnection(client *ssh.Client, s *socket, o *Options) *connection {
+	c := &connection{client: client, socket: s, limits: o.Timeouts, dead: make(chan struct{})}
+	c.aliveEvery = cmp.Or(o.AliveInterval, max(o.Timeouts.Reply/2, time.Second))
+	c.aliveLimit = cmp.Or(o.AliveLimit, o.Timeouts.Reply)
+	if o.ForwardAgent != "" {
+		// Fails only if it was asked for already.
+		c.forwards = agent.ForwardToRemote(client, o.ForwardAgent) == nil
+	}
 	go func() {
 		c.root = client.Wait()
 		close(c.dead)
@@ -201,8 +213,7 @@ func call[T any](ctx context.Context, c *connection, limit time.Duration, f func
 // keepalive asks for a sign of life whenever nothing has moved for a while and
 // nobody else watches. A refusal is one, too (RFC 4254 §4).
 func (c *connection) keepalive() {
-	every := max(c.limits.Reply/2, time.Second)
-	t := time.NewTicker(every)
+	t := time.NewTicker(c.aliveEvery)
 	defer t.Stop()
 	seen := c.position()
 	for {
@@ -216,7 +227,7 @@ func (c *connection) keepalive() {
 			continue
 		}
 		if !c.ping() {
-			c.abort(&stalled{c.limits.Reply})
+			c.abort(&stalled{c.aliveLimit})
 			return
 		}
 	}
@@ -231,7 +242,7 @@ func (c *connection) ping() bool {
 	}()
 	for {
 		received := c.socket.received.Load()
-		t := time.NewTimer(c.limits.Reply)
+		t := time.NewTimer(c.aliveLimit)
 		select {
 		case <-done:
 			t.Stop()

@@ -64,7 +64,7 @@ type seen struct {
 }
 
 func (v seen) exists() bool  { return v.err == nil }
-func (v seen) missing() bool { return code(v.err) == fxNoSuchFile }
+func (v seen) missing() bool { return transfer.IsMissing(v.err) }
 func (v seen) isDir() bool   { return v.exists() && v.info.IsDir() }
 
 // code is what the server answered, 0 for success or no answer.
@@ -163,6 +163,8 @@ func (d *diagnosis) place() *finding {
 			to = "something"
 		}
 		return found(policy.CauseRemoteLoop, "%s is a symbolic link to %s, which leads nowhere", d.path, policy.Sanitize(to))
+	case d.fault.Code == fxFailure && code(d.target.err) == fxFailure && d.target.missing() && d.needsTarget():
+		return found(policy.CauseRemoteMissing, "its directory does not list it") // this server says 4 to everything
 	case d.fault.Code != fxNoSuchFile:
 	case (d.fault.Op == "rmdir" || d.fault.Op == "opendir") && d.followed.exists() && !d.followed.isDir():
 		return found(policy.CauseRemoteNotDirectory, "%s is a %s", d.path, kindOf(d.followed.info))
@@ -208,6 +210,17 @@ func (d *diagnosis) permission() *finding {
 		return found(policy.CauseRemotePolicy, "%s: everybody may write there, so it is the server that forbids it", what)
 	}
 	return found(policy.CauseRemotePermission, "%s", what)
+}
+
+// needsTarget says whether the request is about a file that has to be there.
+func (d *diagnosis) needsTarget() bool {
+	switch d.fault.Op {
+	case "open":
+		return d.need == 0
+	case "remove", "rmdir", "setstat", "opendir", "readlink":
+		return true
+	}
+	return false
 }
 
 // writes says whether the request changes something.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,22 +21,44 @@ import (
 
 // Options say how to reach a server and what it may be asked.
 type Options struct {
-	// Address is "host:port"; the host is the name that known_hosts holds.
+	// Address is "host:port"; the host is the name that known_hosts holds, unless
+	// KnownAs says otherwise (HostKeyAlias).
 	Address string
+	KnownAs string
 	// Login proves who we are, HostKeys who the server is.
 	Login    *auth.Login
 	HostKeys *auth.HostKeys
 	Timeouts transfer.Timeouts
-	// DialContext opens the connection, in place of net.Dialer: a proxy, a jump
-	// host. nil dials TCP.
+	// Facts are what is remembered about the server.
+	Facts transfer.Facts
+	// DialContext opens the connection, in place of net.Dialer: a proxy, a
+	// Command. nil dials TCP.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+	// Jump is the host through which Address is reached, by way of its own Jump
+	// (ProxyJump). nil: directly.
+	Jump *Options
+	// Algorithms limits key exchange, cipher and MAC, as auth.Algorithms gives
+	// them; empty lists are those that are thought to be safe. Host keys and
+	// signatures are the business of HostKeys and Login.
+	Algorithms ssh.Algorithms
+	// ForwardAgent is the socket of an agent that the server may use, "" for none.
+	ForwardAgent string
+	// AliveInterval is how long a connection may rest before the server is asked
+	// for a sign of life, AliveLimit how long that may take; 0 derives both from
+	// Timeouts.Reply.
+	AliveInterval, AliveLimit time.Duration
 	// Probe limits what a diagnosis may do on the server.
 	Probe Probe
+	// Shell: the login may run programs on the server; digests then come from
+	// sha256sum where no extension has them.
+	Shell bool
 	// Sync asks the server to write a file to its disk before it is closed,
 	// where the server can (fsync@openssh.com).
 	Sync bool
 	// Banner is given what the server shows before the login, unsanitised.
 	Banner func(text string)
+	// Warn is told of outdated algorithms that came into use; nil drops it.
+	Warn func(text string)
 	// Log takes debug records; nil drops them.
 	Log *slog.Logger
 }
@@ -103,9 +126,32 @@ func (o *Options) setDefaults() {
 	if o.DialContext == nil {
 		o.DialContext = (&net.Dialer{}).DialContext
 	}
+	if o.Warn == nil {
+		o.Warn = func(string) {}
+	}
+	safe := ssh.SupportedAlgorithms()
+	for _, list := range []struct{ value, fallback *[]string }{
+		{&o.Algorithms.KeyExchanges, &safe.KeyExchanges}, {&o.Algorithms.Ciphers, &safe.Ciphers}, {&o.Algorithms.MACs, &safe.MACs},
+	} {
+		if len(*list.value) == 0 {
+			*list.value = *list.fallback
+		}
+	}
+	if o.Jump != nil {
+		o.Jump.setDefaults()
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+}
+
+// knownAs is the address under which known_hosts has the server. An alias stands
+// there without a port, as the standard port does.
+func (o *Options) knownAs() string {
+	if o.KnownAs != "" {
+		return net.JoinHostPort(o.KnownAs, "22")
+	}
+	return o.Address
 }
 
 func (o *Options) host() string {
@@ -118,7 +164,7 @@ func (o *Options) host() string {
 
 // connect gets as far as the login.
 func connect(ctx context.Context, o *Options) (*connection, error) {
-	raw, err := dialTCP(ctx, o)
+	raw, err := dialServer(ctx, o)
 	if err != nil {
 		return nil, connectFault(o.host(), policy.Net, policy.Connect, "dial", err)
 	}
@@ -132,22 +178,76 @@ func connect(ctx context.Context, o *Options) (*connection, error) {
 
 	attempt := o.Login.Begin(ctx, clock.pause)
 	defer attempt.Close()
-	config := &ssh.ClientConfig{}
+	config := &ssh.ClientConfig{Config: ssh.Config{
+		KeyExchanges: o.Algorithms.KeyExchanges, Ciphers: o.Algorithms.Ciphers, MACs: o.Algorithms.MACs,
+	}}
 	attempt.Configure(config)
 	if o.Banner != nil {
 		config.BannerCallback = func(text string) error { o.Banner(text); return nil }
 	}
-	if err := o.HostKeys.Configure(ctx, config, o.Address, clock.pause); err != nil {
+	if err := o.HostKeys.Configure(ctx, config, o.knownAs(), clock.pause); err != nil {
 		_ = s.Close()
 		return nil, connectFault(o.host(), policy.SSH, policy.Connect, "handshake", err)
 	}
-	conn, channels, requests, err := ssh.NewClientConn(s, o.Address, config)
+	conn, channels, requests, err := ssh.NewClientConn(s, o.knownAs(), config)
 	if err != nil {
 		_ = s.Close()
 		return nil, o.handshakeFault(ctx, err, s, attempt, clock)
 	}
 	attempt.Succeeded()
-	return newConnection(ssh.NewClient(conn, channels, requests), s, o.Timeouts), nil
+	o.warnOutdated(conn, attempt)
+	return newConnection(ssh.NewClient(conn, channels, requests), s, o), nil
+}
+
+// warnOutdated names what was agreed on and is no longer thought to be safe.
+func (o *Options) warnOutdated(conn ssh.Conn, a *auth.Attempt) {
+	found := a.Outdated()
+	if m, ok := conn.(ssh.AlgorithmsConnMetadata); ok {
+		if negotiated := auth.Outdated(m.Algorithms()); negotiated != "" {
+			found = strings.Trim(negotiated+", "+found, ", ")
+		}
+	}
+	if found != "" {
+		o.Warn("the connection to " + o.host() + " uses outdated algorithms, which can be broken: " + found)
+	}
+}
+
+// dialServer opens the connection to the server, through its jump host if it has
+// one. A jump host has limits of its own: somebody may have to type a password.
+func dialServer(ctx context.Context, o *Options) (net.Conn, error) {
+	if o.Jump == nil {
+		return dialTCP(ctx, o)
+	}
+	via, err := connect(ctx, o.Jump)
+	if err != nil {
+		return nil, err
+	}
+	through := *o
+	through.DialContext = via.client.DialContext
+	conn, err := dialTCP(ctx, &through)
+	if err != nil {
+		via.abort(net.ErrClosed)
+		<-via.dead
+		if refused, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
+			f := connectFault(o.Jump.host(), policy.SSH, policy.Connect, "dial", err)
+			f.Cause, f.Text = policy.CauseProxy, policy.Sanitize("the jump host can't reach "+o.Address+": "+refused.Message)
+			return nil, f
+		}
+		return nil, err
+	}
+	return &tunnel{conn, via}, nil
+}
+
+// tunnel is a connection through a jump host, which ends with it.
+type tunnel struct {
+	net.Conn
+	via *connection
+}
+
+func (t *tunnel) Close() error {
+	t.via.abort(net.ErrClosed) // takes the channel along; closing that would wait for an answer
+	<-t.via.dead
+	return nil
 }
 
 func dialTCP(ctx context.Context, o *Options) (net.Conn, error) {
@@ -179,6 +279,10 @@ func (o *Options) handshakeFault(ctx context.Context, err error, s *socket, a *a
 		return o.notSSH(s)
 	case clock.expired():
 		return fault(policy.Net, phase, op, &stalled{o.Timeouts.Connect})
+	case isCommand(err):
+		f := fault(policy.Net, phase, op, err)
+		f.Cause = policy.CauseProxy
+		return f
 	case a.Began() && policy.NetCause(err) == "":
 		return fault(policy.SSH, phase, op, a.Failure(err))
 	case bytes.Contains(s.said(), []byte("SSH-")):
@@ -201,6 +305,11 @@ func isHostKey(err error) bool {
 	_, wrongKey := errors.AsType[*auth.HostKeyError](err)
 	_, noFile := errors.AsType[*auth.KnownHostsError](err)
 	return wrongKey || noFile
+}
+
+func isCommand(err error) bool {
+	_, ok := errors.AsType[*CommandError](err)
+	return ok
 }
 
 // speaksHTTP: a web server answers our banner with an error page and hangs up,

@@ -102,10 +102,16 @@ func twoPaths(f *policy.Fault, from, to string) *policy.Fault {
 
 // connectFault describes a failure before there is a session.
 func connectFault(host string, p policy.Protocol, phase policy.Phase, op string, err error) *policy.Fault {
+	if f, ok := errors.AsType[*policy.Fault](err); ok { // of the jump host
+		return f
+	}
 	f := &policy.Fault{Protocol: p, Phase: phase, Op: op, Host: host, Text: policy.Sanitize(err.Error()), Err: err}
 	if e, ok := errors.AsType[*auth.HostKeyError](err); ok {
 		// As known_hosts spells it, so that "ssh-keygen -R" takes it.
-		f.Cause, f.Host = hostKeyCauses[e.Problem], e.Name()
+		f.Cause, f.Host, f.File = hostKeyCauses[e.Problem], e.Name(), e.File
+		if len(e.Known) > 0 {
+			f.File = e.Known[0].File
+		}
 		f.Text = policy.Sanitize(e.Error())
 		return f
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io/fs"
 	"time"
 )
 
@@ -17,6 +18,15 @@ type file struct {
 // attributes: servers differ in what they make of them.
 func (ch *channel) openFile(ctx context.Context, path string, flags uint32) (*file, error) {
 	return ch.handle(ctx, newRequest(fxpOpen).string(path).uint32(flags).uint32(0))
+}
+
+// openNew opens a file for writing; mode are the permission bits of one that is
+// made by that, 0 leaves them to the server.
+func (ch *channel) openNew(ctx context.Context, path string, flags uint32, mode fs.FileMode) (*file, error) {
+	if mode == 0 {
+		return ch.openFile(ctx, path, flags)
+	}
+	return ch.handle(ctx, newRequest(fxpOpen).string(path).uint32(flags).uint32(attrMode).uint32(uint32(mode.Perm())))
 }
 
 // handle makes a request that is answered by a handle.

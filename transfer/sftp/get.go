@@ -37,6 +37,9 @@ func (s *session) getSmall(ctx context.Context, path string, off int64, out *out
 	}
 	defer f.letGo()
 	want := out.dst.Size - off
+	if err := wait(ctx, out.dst.Wait, int(want)); err != nil {
+		return 0, true, err
+	}
 	buf := make([]byte, want)
 	read := f.startRead(buf, off)
 	looked := ch.tap.start(newRequest(fxpFstat).string(f.handle), nil)
@@ -83,6 +86,7 @@ func (s *session) getLarge(ctx context.Context, path string, off int64, out *out
 		s: s, list: list, size: end - off,
 		open: func(ctx context.Context, ch *channel) (*file, error) { return ch.openFile(ctx, path, openRead) },
 		work: func(f *file, p *chunk) error { return fetch(f, p, path, list, end) },
+		pace: out.dst.Wait,
 	}
 	if end == unknownEnd {
 		b.size = 0 // as far as anybody knows

@@ -113,6 +113,8 @@ type bulk struct {
 	open func(ctx context.Context, ch *channel) (*file, error)
 	// work moves one piece.
 	work func(f *file, p *chunk) error
+	// pace is Source.Wait or Sink.Wait, nil for none.
+	pace func(ctx context.Context, n int) error
 
 	asked    atomic.Int64 // pieces whose answers are due
 	relieved atomic.Bool  // the first channel is not to begin another piece
@@ -127,7 +129,7 @@ type bulk struct {
 func (b *bulk) run(ctx context.Context, first *file) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	b.list.laneAdded()
-	leave := b.add(first, loneDepth)
+	leave := b.add(ctx, first, loneDepth)
 	var growing sync.WaitGroup
 	growing.Go(func() { b.grow(ctx, b.wanted(), leave) })
 	b.supervise(ctx)
@@ -155,7 +157,7 @@ func (b *bulk) wanted() int {
 
 // add puts n workers on a channel, which the list knows of already. The func it
 // returns takes the channel off the list again, once.
-func (b *bulk) add(f *file, n int) (leave func(error)) {
+func (b *bulk) add(ctx context.Context, f *file, n int) (leave func(error)) {
 	b.mu.Lock()
 	b.files = append(b.files, f)
 	b.mu.Unlock()
@@ -171,16 +173,21 @@ func (b *bulk) add(f *file, n int) (leave func(error)) {
 		})
 	}
 	for range n {
-		go b.worker(f, leave)
+		go b.worker(ctx, f, leave)
 	}
 	return leave
 }
 
 // worker moves pieces until there are none, or its channel is lost.
-func (b *bulk) worker(f *file, leave func(error)) {
+func (b *bulk) worker(ctx context.Context, f *file, leave func(error)) {
 	for f.ch != b.s.control || !b.relieved.Load() {
 		p := b.list.take()
 		if p == nil {
+			return
+		}
+		if err := wait(ctx, b.pace, p.n); err != nil {
+			b.list.fail(err)
+			b.list.drop(p)
 			return
 		}
 		b.asked.Add(1)
@@ -201,6 +208,17 @@ func (b *bulk) worker(f *file, leave func(error)) {
 			b.list.drop(p)
 		}
 	}
+}
+
+// wait blocks as long as a rate limit demands before n bytes are moved.
+func wait(ctx context.Context, pace func(context.Context, int) error, n int) error {
+	if pace == nil {
+		return nil
+	}
+	if err := pace(ctx, n); err != nil {
+		return policy.LocalFault("wait", "", err)
+	}
+	return nil
 }
 
 // supervise waits for the end. It ends the transfer when ctx ends, and the
@@ -258,7 +276,7 @@ func (b *bulk) grow(ctx context.Context, n int, leave func(error)) {
 				b.list.laneLost(nil)
 				return
 			}
-			b.add(f, depth)
+			b.add(ctx, f, depth)
 			b.relieved.Store(true)
 			leave(nil)
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -26,19 +27,29 @@ func (s *session) Put(ctx context.Context, path string, off int64, src transfer.
 	if err != nil {
 		return 0, err
 	}
+	put := s.putLarge
 	if whole && off == 0 {
-		return s.putSmall(ctx, path, in)
+		put = s.putSmall
 	}
-	return s.putLarge(ctx, path, off, in)
+	n, err := put(ctx, path, off, in)
+	if err == nil {
+		s.mu.Lock()
+		s.ours = path
+		s.mu.Unlock()
+	}
+	return n, err
 }
 
 // putSmall sends a file that fits one packet in two round trips: open, then
 // write, fsync, close and stat one behind the other. A server answers them in
 // this order; one that works on several requests at once still finishes the
 // writes of a handle before it closes it.
-func (s *session) putSmall(ctx context.Context, path string, in *input) (int64, error) {
+func (s *session) putSmall(ctx context.Context, path string, _ int64, in *input) (int64, error) {
+	if err := wait(ctx, in.src.Wait, in.head.n); err != nil {
+		return 0, err
+	}
 	ch := s.control
-	f, err := ch.openFile(ctx, path, openWrite|openCreate|openTrunc)
+	f, err := ch.openNew(ctx, path, openWrite|openCreate|openTrunc, in.src.Mode)
 	if err != nil {
 		return 0, ch.fault(policy.Data, "open", path, err)
 	}
@@ -90,7 +101,13 @@ func (s *session) syncs(ch *channel) bool {
 
 // putLarge sends pieces over one or more channels.
 func (s *session) putLarge(ctx context.Context, path string, off int64, in *input) (int64, error) {
-	f, err := s.control.openForPut(ctx, path, off)
+	f, err := s.control.openForPut(ctx, path, off, in.src.Mode)
+	if fault, ok := err.(*policy.Fault); ok && off > 0 && (fault.Code == fxUnsupported || fault.Code == fxFailure) {
+		// Object stores write a file once, from its start (AWS Transfer, Azure);
+		// others don't shorten one.
+		s.refuse("resume", err)
+		fault.Cause = policy.CauseNoRest
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -98,6 +115,7 @@ func (s *session) putLarge(ctx context.Context, path string, off int64, in *inpu
 		s: s, list: newChunks(off, in.end, s.control.packet, spread), size: in.end - off,
 		open: func(ctx context.Context, ch *channel) (*file, error) { return ch.openFile(ctx, path, openWrite) },
 		work: func(f *file, p *chunk) error { return f.write(p) },
+		pace: in.src.Wait,
 	}
 	in.feed(b.list)
 	b.run(ctx, f)
@@ -117,12 +135,12 @@ func (s *session) putLarge(ctx context.Context, path string, off int64, in *inpu
 }
 
 // openForPut opens the target, emptied, or cut to off.
-func (ch *channel) openForPut(ctx context.Context, path string, off int64) (*file, error) {
+func (ch *channel) openForPut(ctx context.Context, path string, off int64, mode fs.FileMode) (*file, error) {
 	flags := uint32(openWrite | openCreate)
 	if off == 0 {
 		flags |= openTrunc
 	}
-	f, err := ch.openFile(ctx, path, flags)
+	f, err := ch.openNew(ctx, path, flags, mode)
 	if err != nil {
 		return nil, ch.fault(policy.Data, "open", path, err)
 	}

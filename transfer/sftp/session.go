@@ -3,6 +3,7 @@ package sftp
 import (
 	"context"
 	"io/fs"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -28,15 +29,26 @@ type session struct {
 	idle    []*channel      // for file data, without a transfer
 	lanes   int             // for file data, in all
 	most    int             // lanes that the server allows, as far as is known
-	refused map[string]bool // requests that the server does not know
+	refused map[string]bool // abilities that the server does not have
+	facts   transfer.Facts  // those of them that this session has found out
+	ours    string          // the file that was put last
 
 	cannotVerify atomic.Bool
 	probes       probes
 }
 
 func newSession(c *connection, control *channel, o Options) *session {
-	return &session{o: o, conn: c, control: control, most: maxLanes, refused: map[string]bool{}}
+	s := &session{o: o, conn: c, control: control, most: maxLanes, refused: map[string]bool{}, facts: transfer.Facts{}}
+	for name := range o.Facts {
+		if ability, ok := strings.CutPrefix(name, noAbility); ok {
+			s.refused[ability] = true
+		}
+	}
+	return s
 }
+
+// noAbility begins the name of a fact about what a server does not do.
+const noAbility = "no:"
 
 // Stat is of transfer.Session.
 func (s *session) Stat(ctx context.Context, path string) (transfer.Info, error) {
@@ -52,11 +64,34 @@ func (s *session) look(ctx context.Context, op string, kind byte, path string) (
 		return transfer.Info{}, err
 	}
 	a, err := s.control.attrs(ctx, newRequest(kind).string(path))
-	if err != nil {
-		return transfer.Info{}, s.control.fault(policy.Command, op, path, err)
-	}
 	_, name := transfer.Split(path)
+	if err != nil {
+		f := s.control.fault(policy.Command, op, path, err)
+		if is(err, fxFailure) && s.isUnlisted(ctx, path) {
+			f.Cause = policy.CauseRemoteMissing // servers that answer 4 to everything
+		}
+		return transfer.Info{}, f
+	}
 	return a.info(name, ""), nil
+}
+
+// isUnlisted says whether the nearest directory that can be read does not hold
+// the path.
+func (s *session) isUnlisted(ctx context.Context, path string) bool {
+	dir, name := transfer.Split(path)
+	if name == "" || name == "." || name == ".." {
+		return false
+	}
+	err := s.List(ctx, dir, func(i transfer.Info) error {
+		if i.Name == name {
+			return errEnough
+		}
+		return nil
+	})
+	if code(err) == fxFailure {
+		return s.isUnlisted(ctx, dir)
+	}
+	return err == nil
 }
 
 // Rename is of transfer.Session. It is SSH_FXP_RENAME: OpenSSH refuses an
@@ -130,26 +165,44 @@ func learn[T any](ctx context.Context, s *session, op, path string, f func(*sftp
 		return value, nil
 	}
 	if is(err, fxUnsupported) {
-		s.mu.Lock()
-		s.refused[op] = true
-		s.mu.Unlock()
+		s.refuse(op, err)
 	}
 	return none, s.control.fault(policy.Command, op, path, err)
+}
+
+// refuse takes down what the server does not do, whatever it announces.
+func (s *session) refuse(ability string, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused[ability] = true
+	s.facts[noAbility+ability] = transfer.Fact{Value: "refused", Reason: policy.Sanitize(why.Error()), At: time.Now()}
+}
+
+// learned is Extras.Facts.
+func (s *session) learned() transfer.Facts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.facts)
 }
 
 // Extras is of transfer.Session.
 func (s *session) Extras() transfer.Extras {
 	x := transfer.Extras{
 		Lstat:         s.lstat,
+		Facts:         s.learned,
 		Parallel:      true,
 		Resume:        true,
+		NoPutResume:   !s.can("resume", ""),
 		Spread:        spread,
 		PutVerifies:   !s.cannotVerify.Load(),
 		TimePrecision: time.Second,
 		Software:      s.software(),
 	}
-	if s.can("setstat", "") {
-		x.SetModTime, x.Chmod = s.setModTime, s.chmod
+	if s.can("mtime", "") {
+		x.SetModTime = s.setModTime
+	}
+	if s.can("chmod", "") {
+		x.Chmod = s.chmod
 	}
 	if s.can("posix-rename", "posix-rename@openssh.com") {
 		x.Replace = s.posixRename
@@ -165,6 +218,9 @@ func (s *session) Extras() transfer.Extras {
 	}
 	if s.can("realpath", "") {
 		x.Realpath = s.realpath
+	}
+	if s.canHash() {
+		x.Hash = s.hash
 	}
 	if s.o.Probe != ProbeOff {
 		x.Diagnose = s.diagnose
@@ -187,11 +243,28 @@ func (s *session) can(op, extension string) bool {
 
 // setModTime sets both times: version 3 knows no way to set only one.
 func (s *session) setModTime(ctx context.Context, path string, t time.Time) error {
-	return s.ask(ctx, "setstat", path, func(c *sftp.Client) error { return c.Chtimes(path, t, t) })
+	return s.setstat(ctx, "mtime", path, func(c *sftp.Client) error { return c.Chtimes(path, t, t) })
 }
 
 func (s *session) chmod(ctx context.Context, path string, mode fs.FileMode) error {
-	return s.ask(ctx, "setstat", path, func(c *sftp.Client) error { return c.Chmod(path, mode) })
+	return s.setstat(ctx, "chmod", path, func(c *sftp.Client) error { return c.Chmod(path, mode) })
+}
+
+// setstat changes attributes. A server that refuses it for the file that was just
+// written there refuses it for all.
+func (s *session) setstat(ctx context.Context, ability, path string, f func(*sftp.Client) error) error {
+	err := s.ask(ctx, "setstat", path, f)
+	fault, ok := err.(*policy.Fault)
+	if !ok {
+		return err
+	}
+	s.mu.Lock()
+	ours := s.ours == path
+	s.mu.Unlock()
+	if fault.Code == fxUnsupported || ours && (fault.Code == fxFailure || fault.Code == fxPermission) {
+		s.refuse(ability, fault)
+	}
+	return err
 }
 
 func (s *session) readlink(ctx context.Context, path string) (string, error) {

@@ -310,6 +310,7 @@ func TestRefusedAbilities(t *testing.T) {
 	_, errReadlink := x.Readlink(ctx, "l")
 	_, errRealpath := x.Realpath(ctx, ".")
 	_, errSpace := x.Space(ctx, ".")
+	wantFault(t, x.SetModTime(ctx, "a", time.Now()), policy.Fault{Phase: policy.Command, Op: "setstat", Code: 8})
 	for op, err := range map[string]error{
 		"setstat": x.Chmod(ctx, "a", 0o600), "symlink": x.Symlink(ctx, "a", "l2"), "posix-rename": x.Replace(ctx, "a", "b"),
 		"readlink": errReadlink, "realpath": errRealpath, "statvfs": errSpace,

@@ -2,6 +2,7 @@ package sftp
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -46,44 +47,118 @@ func TestSuiteOnOpenSSH(t *testing.T) {
 	}
 }
 
-// TestProfiles: the plain job on every kind of server that the lab knows.
-func TestProfiles(t *testing.T) {
+// profileAbilities is what a session on each kind of server offers, once it has been
+// there before.
+func profileAbilities() map[string]transfertest.Abilities {
+	change := func(f func(*transfertest.Abilities)) transfertest.Abilities {
+		a := openssh
+		f(&a)
+		return a
+	}
+	v3 := func(a *transfertest.Abilities) { a.Replace, a.Space = false, false }
+	noLinks := func(a *transfertest.Abilities) { a.Links, a.Lstat = false, true }
+	windows := func(a *transfertest.Abilities) {
+		a.Names = map[string]string{}
+		for _, name := range []string{`say "hi"`, `"`, "*", "?", "a*b?c[d]e", "a&b|c", "a:b", "a -> b"} {
+			a.Names[name] = "" // refused
+		}
+	}
+	drive := func(a *transfertest.Abilities) {
+		windows(a)
+		a.Names[`back\slash`], a.Names[`\`] = "", "" // a separator there
+	}
+	objectStore := func(a *transfertest.Abilities) {
+		noLinks(a)
+		a.Space, a.SetModTime, a.Chmod, a.NoPutResume = false, false, false, true
+	}
+	return map[string]transfertest.Abilities{
+		"openssh":         openssh,
+		"openssh-windows": change(drive),
+		"pkg-sftp":        change(func(a *transfertest.Abilities) { a.RenameReplaces = true }),
+		"sftpgo":          change(func(a *transfertest.Abilities) { a.RenameReplaces = true }),
+		"aws-transfer":    change(func(a *transfertest.Abilities) { objectStore(a); a.Replace = false }),
+		"azure":           change(objectStore),
+		"serv-u":          change(func(a *transfertest.Abilities) { v3(a); noLinks(a); windows(a) }),
+		"goanywhere":      change(func(a *transfertest.Abilities) { noLinks(a); a.Space, a.Chmod = false, false }),
+		"iis-style":       change(func(a *transfertest.Abilities) { v3(a); noLinks(a); drive(a); a.Chmod = false }),
+		"minimal-v3": change(func(a *transfertest.Abilities) {
+			v3(a)
+			noLinks(a)
+			a.SetModTime, a.Chmod, a.NoPutResume = false, false, true
+		}),
+	}
+}
+
+// TestSuiteOnProfiles: every kind of server that the lab knows. What a server
+// refuses without having said so is learned first, as by an earlier run.
+func TestSuiteOnProfiles(t *testing.T) {
+	abilities := profileAbilities()
 	for _, name := range lab.Profiles() {
 		t.Run(name, func(t *testing.T) {
 			quirks, _ := lab.Profile(name)
-			s := dialLab(t, startLab(t, lab.SFTPConfig{Quirks: quirks}))
+			can, known := abilities[name]
+			if known == quirks.ReadOnly {
+				t.Fatal("the abilities of this profile are not known, or it is read-only")
+			}
+			root := t.TempDir()
+			srv := startLab(t, lab.SFTPConfig{Root: root, Home: "/home", Quirks: quirks})
 			if quirks.ReadOnly {
-				_, err := s.Put(t.Context(), "f", 0, sourceOf([]byte("hello")))
+				_, err := dialLab(t, srv).Put(t.Context(), "f", 0, sourceOf([]byte("hello")))
 				wantFault(t, err, policy.Fault{Phase: policy.Data, Op: "open", Code: fxPermission})
 				return
 			}
-			if err := s.Mkdir(t.Context(), "d"); err != nil {
-				t.Fatal(describe(err))
+			facts := learnAll(t, dialLab(t, srv))
+			proxy, viaProxy := through(t, srv.Addr(), 0)
+			learned := func(o *Options) { o.Facts = facts }
+			dir := "/home"
+			if quirks.Drive != "" {
+				dir = "/" + quirks.Drive + dir
 			}
-			sizes := map[string]int{"empty": 0, "small": 1000, "medium": 3 << 20, "large": 9 << 20}
-			for file, size := range sizes {
-				put(t, s, "d/"+file, content(size))
-				sameBytes(t, file, get(t, s, "d/"+file), content(size))
-			}
-			err := s.List(t.Context(), "d", func(i transfer.Info) error {
-				if size, ok := sizes[i.Name]; !ok || i.Size != int64(size) {
-					t.Errorf("listed %+v", i)
-				}
-				delete(sizes, i.Name)
-				return i.Bad
+			transfertest.Run(t, transfertest.Fixture{
+				Dial: func(ctx context.Context) (transfer.Session, error) {
+					return Dial(ctx, labOptions(srv, viaProxy, learned))
+				},
+				Dir: dir, Disk: filepath.Join(root, "home"), Can: can, Again: name != "iis-style",
+				Pause: func() func() {
+					proxy.Stall(true)
+					return func() { proxy.Stall(false) }
+				},
 			})
-			if err != nil || len(sizes) > 0 {
-				t.Errorf("%s, not listed: %v", describe(err), sizes)
-			}
-			if err := s.Rename(t.Context(), "d/small", "d/renamed"); err != nil {
-				t.Error(describe(err))
-			}
-			if _, err := s.Stat(t.Context(), "d/renamed"); err != nil {
-				t.Error(describe(err))
-			}
-			if err := s.Remove(t.Context(), "d/renamed"); err != nil {
-				t.Error(describe(err))
-			}
 		})
+	}
+}
+
+// learnAll tries what servers refuse, and gives what a session learns from it.
+func learnAll(t *testing.T, s *session) transfer.Facts {
+	t.Helper()
+	put(t, s, "learn", content(1000))
+	ctx, x := t.Context(), s.Extras()
+	_, _ = s.Put(ctx, "learn", 500, sourceOf(content(1000)))
+	put(t, s, "learn", content(1000))
+	_, _ = x.SetModTime(ctx, "learn", time.Unix(1e9, 0)), x.Chmod(ctx, "learn", 0o600)
+	_ = x.Symlink(ctx, "learn", "link")
+	_, _ = x.Readlink(ctx, "link")
+	_ = s.Remove(ctx, "link") // there may be none
+	if err := s.Remove(ctx, "learn"); err != nil {
+		t.Fatal(describe(err))
+	}
+	return s.Extras().Facts()
+}
+
+// TestNamesThatWindowsRefuses: each with a verdict about the name.
+func TestNamesThatWindowsRefuses(t *testing.T) {
+	for _, profile := range []string{"openssh-windows", "serv-u", "iis-style"} {
+		quirks, _ := lab.Profile(profile)
+		s := dialLab(t, startLab(t, lab.SFTPConfig{Quirks: quirks}))
+		for _, name := range []string{"a:b", "what?", "<x>", "a|b"} {
+			_, err := s.Put(t.Context(), name, 0, sourceOf([]byte("hello")))
+			f, ok := err.(*policy.Fault)
+			if !ok {
+				t.Fatalf("%s: %q: %v", profile, name, err)
+			}
+			if v := s.Extras().Diagnose(t.Context(), f, 5); v.Kind != policy.KindTarget {
+				t.Errorf("%s: %q: %s of kind %v (%s)", profile, name, v.Rule, v.Kind, v.Evidence)
+			}
+		}
 	}
 }

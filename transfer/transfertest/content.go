@@ -67,7 +67,7 @@ var resumed = []struct{ off, size int }{
 }
 
 func testPutResumes(e *env) {
-	if !e.Can.Resume {
+	if !e.Can.Resume || e.Can.NoPutResume {
 		e.put("file", content(1000))
 		_, err := e.s.Put(e.ctx, e.path("file"), 500, whole(content(1000)))
 		e.isFault(err)
@@ -88,7 +88,7 @@ func testPutResumes(e *env) {
 }
 
 func testPutDiscards(e *env) {
-	if !e.Can.Resume {
+	if !e.Can.Resume || e.Can.NoPutResume {
 		return // testPutResumes has seen it refused
 	}
 	// Longer than what is there: the old tail is overwritten.

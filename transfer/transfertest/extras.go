@@ -20,13 +20,15 @@ func testExtras(e *env) {
 		"SetModTime": {x.SetModTime != nil, e.Can.SetModTime},
 		"Chmod":      {x.Chmod != nil, e.Can.Chmod},
 		"Replace":    {x.Replace != nil, e.Can.Replace},
-		"Lstat":      {x.Lstat != nil, e.Can.Links},
+		"Lstat":      {x.Lstat != nil, e.Can.Links || e.Can.Lstat},
 		"Readlink":   {x.Readlink != nil, e.Can.Links},
 		"Symlink":    {x.Symlink != nil, e.Can.Links},
 		"Space":      {x.Space != nil, e.Can.Space},
 		"Realpath":   {x.Realpath != nil, e.Can.Realpath},
 		"Parallel":   {x.Parallel, e.Can.Parallel},
 		"Resume":     {x.Resume, e.Can.Resume},
+		// A Put from an offset fails then, see testPutResumes.
+		"NoPutResume": {x.NoPutResume, e.Can.NoPutResume},
 	} {
 		if is.offered != is.expected {
 			e.Errorf("%s: offered %t, expected %t", what, is.offered, is.expected)

@@ -103,6 +103,9 @@ func (e *env) oddName(name, as string) {
 // testRelativeNames has no directory in front that would hide a dash or a tilde.
 func testRelativeNames(e *env) {
 	for _, name := range []string{"plain", "-dash", "-a", "~backup", "#hash", "a b", "*"} {
+		if _, odd := e.Can.Names[name]; odd {
+			continue // testNames has seen what becomes of it
+		}
 		b := content(len(name))
 		e.putOn(e.s, name, 0, whole(b), int64(len(b)))
 		e.same(name, e.get(name, 0), b)

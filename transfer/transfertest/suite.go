@@ -46,6 +46,10 @@ type Abilities struct {
 	// These are the Extras of the same name; Links stands for Lstat, Readlink
 	// and Symlink.
 	SetModTime, Chmod, Replace, Links, Space, Realpath, Parallel, Resume bool
+	// Lstat alone: the server knows no links, and says of each file what it is.
+	Lstat bool
+	// NoPutResume is as in the Extras.
+	NoPutResume bool
 	// TimePrecision is that of Stat.
 	TimePrecision time.Duration
 	// RenameReplaces: Rename onto an existing file replaces it; otherwise it

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/batch"
+)
+
+// treeJobs is how many files of a tree are transferred side by side when nobody
+// says how many and nothing is known of the server.
+const treeJobs = 4
+
+// many is what put and get have in common: which files, and how many at a time.
+type many struct {
+	sel       batch.Selection
+	filesFrom string
+	jobs      *int
+	failFast  bool
+}
+
+// copyFlags binds the flags of put and get.
+func (a *app) copyFlags(cmd *cobra.Command, m *many) {
+	f := cmd.Flags()
+	f.BoolVarP(&m.sel.Recursive, "recursive", "r", false, "copy directories and what is in them")
+	optionalBool(f, &a.flags.options.Resume, "no-resume", false, "start from zero even if an earlier run left a part")
+	optionalBool(f, &a.flags.options.Times, "no-times", false, "do not set the modification time")
+	a.modeFlags(f)
+	optional(f, &a.flags.options.Verify, "verify", "compare the copy with its source by `size`, hash (a checksum of the server) or readback (default size)")
+	f.StringVar(&m.filesFrom, "files-from", "", "copy what `FILE` (- for stdin) lists, one path below SRC on a line")
+	f.BoolVar(&m.sel.NoEmptyDirs, "no-empty-dirs", false, "make only directories that something goes into")
+	a.selectionFlags(cmd, m)
+}
+
+// selectionFlags binds those that choose files of a tree, and how many at a time.
+func (a *app) selectionFlags(cmd *cobra.Command, m *many) {
+	cmd.Flags().Func("links", "symbolic links: `follow` those to files, skip them, or copy them as links (default follow)", func(s string) error {
+		return m.sel.Links.UnmarshalText([]byte(s))
+	})
+	a.filterFlags(cmd, m)
+}
+
+// filterFlags binds those that choose files, and how many at a time.
+func (a *app) filterFlags(cmd *cobra.Command, m *many) {
+	f := cmd.Flags()
+	rule := func(include bool) func(string) error {
+		return func(s string) error {
+			m.sel.Rules = append(m.sel.Rules, batch.Rule{Include: include, Pattern: s})
+			return m.sel.Check()
+		}
+	}
+	f.Func("include", "take files that fit `PATTERN` (repeatable; the first --include or --exclude that fits decides)", rule(true))
+	f.Func("exclude", "leave out files, and directories, that fit `PATTERN`", rule(false))
+	when := func(dst *time.Time) func(string) error {
+		return func(s string) (err error) {
+			*dst, err = batch.ParseWhen(s, time.Now())
+			return err
+		}
+	}
+	f.Func("newer-than", "only files modified since `WHEN`: an age (12h, 2d) or a date (2026-01-31)", when(&m.sel.NewerThan))
+	f.Func("older-than", "only files modified before `WHEN`", when(&m.sel.OlderThan))
+	size := func(dst *int64) func(string) error {
+		return func(s string) (err error) {
+			*dst, err = batch.ParseSize(s)
+			return err
+		}
+	}
+	f.Func("min-size", "only files of at least `SIZE`: 1000, 10k, 5MiB", size(&m.sel.MinSize))
+	f.Func("max-size", "only files of at most `SIZE`", size(&m.sel.MaxSize))
+	f.FuncP("jobs", "j", "`N` files at a time, each on a connection of its own (default 4 for several files)", func(s string) error {
+		n, err := parseCount(s)
+		if err == nil && n < 1 {
+			err = errors.New("must be at least 1")
+		}
+		m.jobs = &n
+		return err
+	})
+	f.BoolVar(&m.failFast, "fail-fast", false, "stop at the first file that fails")
+}
+
+// selectionHelp is the part of the long help about them.
+const selectionHelp = `
+Which files: --include and --exclude take patterns (* ? [a-z] {a,b}, ** crosses
+directories). One without / is compared with the name, in any directory; one with /
+with the path below SRC; one that ends in / means directories. The first that fits a
+file, or a directory it is in, decides. A file that none fits is taken, unless the
+last word was an --include.`
+
+// several says whether there may be more than one file.
+func (m *many) several(sources []string) bool {
+	return m.sel.Recursive || m.filesFrom != "" || len(sources) > 1 || slices.ContainsFunc(sources, batch.HasPattern)
+}
+
+// connections is how many files are transferred at a time.
+func (m *many) connections(sources []string) int {
+	switch {
+	case m.jobs != nil:
+		return *m.jobs
+	case m.several(sources):
+		return treeJobs
+	default:
+		return 1
+	}
+}
+
+// names are the lines of --files-from.
+func (m *many) names(a *app) (iter.Seq2[string, error], func(), error) {
+	if m.filesFrom == "-" {
+		return batch.Names(a.sys.stdin), func() {}, nil
+	}
+	f, err := os.Open(m.filesFrom)
+	if err != nil {
+		return nil, nil, policy.GiveUpOn("read "+policy.Sanitize(m.filesFrom), policy.LocalFault("open", m.filesFrom, err))
+	}
+	return batch.Names(io.Reader(f)), func() { _ = f.Close() }, nil
+}
+
+// task is a file to be dealt with.
+type task func(context.Context) finished
+
+// finished is a file that was dealt with.
+type finished struct {
+	outcome outcome
+	err     error
+}
+
+// transferAll runs the tasks, n at a time, and tells their outcomes in order. A
+// failure does not stop the others, unless they would meet the same end. The
+// error is nil when the tasks came to their end, whatever became of them.
+func (a *app) transferAll(ctx context.Context, n int, failFast bool, produce func(ctx context.Context, yield func(task) error) error) error {
+	stopped := false
+	return batch.Ordered(ctx, n, produce, func(ctx context.Context, t task) finished {
+		return t(ctx)
+	}, func(f finished) error {
+		if stopped && f.err != nil || f.outcome.Op == "" {
+			return nil // it was stopped, or met the same end; or there was nothing to do
+		}
+		a.report.file(f.outcome, f.err)
+		if stopped = stopped || isHopeless(f.err) || failFast && f.err != nil; stopped {
+			return a.report.err()
+		}
+		return nil
+	})
+}
+
+// follow gives the observer of one of the files: a bar of its own, or its part
+// of the total.
+type follow func(name string, size int64) (transfer.Observer, func())
+
+// follower chooses how to draw.
+func (a *app) follower(n int) (f follow, end func()) {
+	if n > 1 {
+		t := &totals{bars: a.bars}
+		return t.follow, t.end
+	}
+	return func(name string, _ int64) (transfer.Observer, func()) { return a.bars.follow(name) }, func() {}
+}
+
+// pool gives the connections to the place's server, up to n.
+func (a *app) pool(p place, e *policy.Engine, n int) *batch.Links {
+	dial := a.dialer(p)
+	links := batch.NewLinks(p.loc, func() *transfer.Link { return a.newLink(p, dial) }, e, n)
+	a.pools = append(a.pools, links)
+	return links
+}
+
+// isHopeless says whether the command's other files would meet the same end: the
+// login is refused, the server can't be trusted or reached, the person interrupted.
+func isHopeless(err error) bool {
+	if err == nil {
+		return false
+	}
+	v, f := verdictOf(err), policy.FaultOf(err)
+	return v.Login || v.Kind == policy.KindTrust || v.Kind == policy.KindHost || v.Kind == policy.KindCancelled ||
+		f.Phase == policy.Connect && f.Protocol != policy.Local
+}
+
+// interrupted is the failure of what was not begun when the context ended.
+func (a *app) interrupted(ctx context.Context, name string) error {
+	return policy.GiveUpOn(name, policy.LocalFault("wait", "", ctx.Err()))
+}

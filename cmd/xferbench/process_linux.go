@@ -1,0 +1,124 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// supervise runs a command and all that it starts, to its end, and writes what
+// it took as JSON to stdout. It is a process of its own so that every descendant
+// becomes its child and is counted, also those that the command does not wait
+// for (lftp leaves its ssh behind). SIGTERM ends them all.
+func supervise(argv []string) error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	var done atomic.Bool
+	go func() {
+		<-term
+		for !done.Load() {
+			for _, pid := range descendants(os.Getpid()) {
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	var m measurement
+	var status syscall.WaitStatus
+	for {
+		var s syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &s, 0, nil)
+		if errors.Is(err, syscall.ECHILD) {
+			break
+		}
+		if pid == cmd.Process.Pid {
+			m.Wall, status = time.Since(began), s
+			// What it left behind may finish, but not for ever.
+			time.AfterFunc(5*time.Second, func() { term <- syscall.SIGTERM })
+		}
+	}
+	done.Store(true)
+	var all syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &all); err != nil {
+		return err
+	}
+	m.CPU = time.Duration(all.Utime.Nano() + all.Stime.Nano())
+	m.RSS = all.Maxrss << 10
+	switch {
+	case status.Signaled():
+		m.Err = "ended by " + status.Signal().String()
+	case status.ExitStatus() != 0:
+		m.Err = fmt.Sprint("exit status ", status.ExitStatus())
+	}
+	return json.NewEncoder(os.Stdout).Encode(m)
+}
+
+// descendants gives the processes below one.
+func descendants(pid int) []int {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	var all []int
+	for _, file := range files {
+		text, _ := os.ReadFile(file) // none when it has just ended
+		for field := range strings.FieldsSeq(string(text)) {
+			var child int
+			if _, err := fmt.Sscan(field, &child); err == nil {
+				all = append(append(all, child), descendants(child)...)
+			}
+		}
+	}
+	return all
+}
+
+// isolate keeps the terminal's Ctrl-C away from a supervisor, and has it end its
+// command when this process ends.
+func isolate(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+}
+
+// ownAs gives a file the owner of another.
+func ownAs(name, like string) error {
+	info, err := os.Stat(like)
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	return os.Chown(name, int(owner.Uid), int(owner.Gid))
+}
+
+// kernel names the machine.
+func kernel() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return ""
+	}
+	return "Linux " + unix.ByteSliceToString(u.Release[:])
+}
+
+// load is how many processes want a processor, on average of the last minute.
+func load() float64 {
+	var i unix.Sysinfo_t
+	if err := unix.Sysinfo(&i); err != nil {
+		return 0
+	}
+	return float64(i.Loads[0]) / (1 << 16)
+}

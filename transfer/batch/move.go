@@ -1,0 +1,490 @@
+package batch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/ledger"
+)
+
+// Move picks up the files of one directory and delivers each exactly once:
+// whatever kills it, the next run finishes what was begun.
+//
+// A delivery goes through stages, and each is on the disk before what it
+// announces is done:
+//
+//	claiming    the source is about to be renamed (only with Claim)
+//	sending     it is being sent, under a temporary name
+//	publishing  it is complete; the temporary name is about to become the final one
+//	delivered   it has arrived; the source is about to be deleted or archived
+//
+// In publishing, a temporary name that is gone means that the file has arrived,
+// even if the receiver has taken it away since. Nothing else can tell that.
+type Move struct {
+	From, To End
+	Filter
+	Ready Ready
+	// Claim is the name, with NAME for that of the file, to which a file is
+	// renamed before it is sent, so that nobody else takes it; "" for none.
+	Claim string
+	// Archive is the path, below From, that a delivered file goes to; "" deletes
+	// it. NAME is the file's name, %Y %m %d %H %M %S the time.
+	Archive string
+	// Quarantine is the directory, below From, for files that failed Failures
+	// times, each with the verdict beside it.
+	Quarantine string
+	// Failures is after how many a file is put into quarantine, 0 for never.
+	Failures int
+	// Resend sends again what was delivered.
+	Resend bool
+	// Job is the pattern for the transfers. Its Lock is needed.
+	Job transfer.Job
+	// Key names the move in the ledger: the same for every run.
+	Key    string
+	Ledger *ledger.Ledger
+	// Warn is told what is worth knowing and does no harm.
+	Warn func(text, file string)
+	// Name begins the message of a failure.
+	Name string
+}
+
+// The stages.
+const (
+	stageClaiming   = "claiming"
+	stageSending    = "sending"
+	stagePublishing = "publishing"
+	stageDelivered  = "delivered"
+)
+
+// note is what a later run needs to finish a delivery.
+type note struct {
+	Name    string `json:"name"`
+	Marker  string `json:"marker,omitempty"`
+	Claimed string `json:"claimed,omitempty"`
+	Temp    string `json:"temp,omitempty"`
+	Archive string `json:"archive,omitempty"`
+}
+
+// Pickup is a file to be moved.
+type Pickup struct {
+	Name   string
+	Info   transfer.Info
+	Marker string
+	// left is the delivery that an earlier run did not finish.
+	left *ledger.Delivery
+}
+
+// failpoint is where the tests kill the process.
+var failpoint = func(string) {}
+
+// source is where a file is now.
+func (n note) source() string {
+	if n.Claimed != "" {
+		return n.Claimed
+	}
+	return n.Name
+}
+
+// Unfinished calls each with what earlier runs of this move left unfinished.
+func (m *Move) Unfinished(ctx context.Context, each func(Pickup) error) error {
+	left, err := m.Ledger.Leftovers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range left {
+		if d.Job != m.Key {
+			continue
+		}
+		var n note
+		if err := json.Unmarshal([]byte(d.Note), &n); err != nil {
+			return policy.LocalFault("recover", d.Source, err)
+		}
+		info := transfer.Info{Name: n.Name, Size: d.Size, ModTime: d.ModTime}
+		if err := each(Pickup{Name: n.Name, Info: info, Marker: n.Marker, left: &d}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// delivery is one file on its way.
+type delivery struct {
+	*Move
+	note   note
+	id     int64
+	stage  string
+	info   transfer.Info
+	result transfer.Result
+	codes  []int
+}
+
+// Deliver moves one file. A Result with Skipped means that there was nothing to
+// be moved.
+func (m *Move) Deliver(ctx context.Context, p Pickup, o transfer.Observer) (transfer.Result, error) {
+	source := m.From.String(p.Name)
+	release, err := m.Job.Lock("move " + source)
+	if err != nil {
+		if policy.FaultOf(err).Cause == policy.CauseLocalLocked {
+			return transfer.Result{Skipped: "another xfer moves it"}, nil
+		}
+		return transfer.Result{}, policy.GiveUpOn(m.Name, policy.FaultOf(err))
+	}
+	defer release()
+	d := &delivery{Move: m, note: note{Name: p.Name, Marker: p.Marker}, info: p.Info}
+	if p.left != nil {
+		ok, err := m.Ledger.Adopt(ctx, p.left.ID)
+		if err != nil || !ok {
+			return transfer.Result{Skipped: "another xfer moves it"}, err
+		}
+		d.id, d.stage = p.left.ID, p.left.Stage
+		err = json.Unmarshal([]byte(p.left.Note), &d.note)
+		if err != nil {
+			return transfer.Result{}, policy.LocalFault("recover", source, err)
+		}
+	} else if proceed, err := d.begin(ctx); err != nil || !proceed {
+		return d.result, err
+	}
+	return d.result, d.settle(ctx, d.run(ctx, o))
+}
+
+// begin looks whether the file is still there and was not delivered before, and
+// writes the intent down.
+func (d *delivery) begin(ctx context.Context) (proceed bool, err error) {
+	now, err := d.look(ctx, d.From, d.note.Name)
+	if err != nil {
+		return false, err
+	}
+	if now == nil {
+		d.result.Skipped = "it is gone"
+		return false, nil
+	}
+	d.info = *now
+	entry := ledger.Delivery{
+		Job: d.Key, Partner: d.To.String(""), Source: d.From.String(d.note.Name), Target: d.To.String(d.note.Name),
+		Size: now.Size, ModTime: now.ModTime,
+	}
+	match, err := d.Ledger.Delivered(ctx, entry)
+	if err != nil {
+		return false, err
+	}
+	d.stage = stageSending
+	switch {
+	case match.Same != nil && !d.Resend:
+		// It could not be deleted then; that is all that is left to do.
+		d.result.Skipped = "delivered on " + match.Same.Ended.Format(time.DateTime)
+		return false, d.finish(ctx)
+	case match.Other != nil:
+		d.Warn("the name was delivered before, with other content", entry.Source)
+	}
+	if d.Claim != "" {
+		d.stage = stageClaiming
+		d.note.Claimed = strings.ReplaceAll(d.Claim, "NAME", d.note.Name)
+	}
+	entry.Stage, entry.Note = d.stage, d.note.String()
+	d.id, err = d.Ledger.Intend(ctx, entry)
+	failpoint("intended")
+	return err == nil, err
+}
+
+func (n note) String() string {
+	b, _ := json.Marshal(n) // strings always can be
+	return string(b)
+}
+
+// look is stat for what may be missing: nil then.
+func (d *delivery) look(ctx context.Context, e End, p string) (*transfer.Info, error) {
+	info, err := e.side(d.Name).stat(ctx, e.at(p))
+	switch {
+	case transfer.IsMissing(err):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return &info, nil
+}
+
+// enter notes the next stage.
+func (d *delivery) enter(ctx context.Context, stage string) error {
+	failpoint("before " + stage)
+	d.stage = stage
+	err := d.Ledger.Stage(ctx, d.id, stage, d.note.String())
+	failpoint(stage)
+	return err
+}
+
+// run takes the delivery from its stage to the end.
+func (d *delivery) run(ctx context.Context, o transfer.Observer) error {
+	if d.stage == stageClaiming {
+		if err := d.claim(ctx); err != nil {
+			return err
+		}
+	}
+	if d.stage == stagePublishing {
+		arrived, err := d.arrived(ctx)
+		if err != nil {
+			return err
+		}
+		if arrived {
+			if err := d.enter(ctx, stageDelivered); err != nil {
+				return err
+			}
+		}
+	}
+	if d.stage != stageDelivered {
+		if err := d.send(ctx, o); err != nil {
+			return err
+		}
+		failpoint("published")
+		if err := d.enter(ctx, stageDelivered); err != nil {
+			return err
+		}
+	}
+	return d.finish(ctx)
+}
+
+// claim renames the source. A run before may have done it already.
+func (d *delivery) claim(ctx context.Context) error {
+	there, err := d.look(ctx, d.From, d.note.Claimed)
+	if err != nil {
+		return err
+	}
+	if there == nil {
+		if err := d.rename(ctx, d.note.Name, d.note.Claimed); err != nil {
+			return err
+		}
+	}
+	failpoint("claimed")
+	return d.enter(ctx, stageSending)
+}
+
+// arrived says whether the run that was about to publish has done so.
+func (d *delivery) arrived(ctx context.Context) (bool, error) {
+	var temp side = remoteSide{d.To.Links, d.Name}
+	if d.From.Local == "" && d.To.Local != "" {
+		temp = localSide{} // of a download, which is a path of this machine
+	}
+	_, err := temp.stat(ctx, d.note.Temp)
+	if !transfer.IsMissing(err) {
+		return false, err
+	}
+	there, err := d.look(ctx, d.To, d.note.Name)
+	if err == nil && there == nil {
+		d.Warn("it had arrived when the last run ended, and was taken away since", d.To.String(d.note.Name))
+	}
+	return err == nil, err
+}
+
+// send transfers the file and makes sure that it was one state of it.
+func (d *delivery) send(ctx context.Context, o transfer.Observer) (err error) {
+	job := d.Job
+	job.Publishing = func(ctx context.Context, temp string) error {
+		if err := d.unchanged(ctx); err != nil {
+			return err
+		}
+		d.note.Temp = temp
+		return d.enter(ctx, stagePublishing)
+	}
+	event := o.Event
+	o.Event = func(ev policy.Event) {
+		d.codes = append(d.codes, ev.Fault.Code)
+		if event != nil {
+			event(ev)
+		}
+	}
+	d.result, err = Copy(ctx, d.From, d.To, d.note.source(), d.note.Name, job, o)
+	return err
+}
+
+// unchanged fails when the source is not what it was when it was picked up.
+func (d *delivery) unchanged(ctx context.Context) error {
+	now, err := d.look(ctx, d.From, d.note.source())
+	if err != nil {
+		return err
+	}
+	if now != nil && now.Size == d.info.Size && now.ModTime.Unix() == d.info.ModTime.Unix() {
+		return nil
+	}
+	return &policy.Fault{
+		Protocol: policy.Local, Phase: policy.Data, Op: "read", Path: d.From.String(d.note.Name), Cause: policy.CauseRemoteChanged,
+		Host: d.From.Links.Location().Host, Text: "it is still being written",
+	}
+}
+
+// finish takes the source away: the marker first, so that it never stands beside
+// a later file of that name.
+func (d *delivery) finish(ctx context.Context) error {
+	if d.note.Marker != "" {
+		if err := d.remove(ctx, d.note.Marker); err != nil {
+			return err
+		}
+		failpoint("unmarked")
+	}
+	there, err := d.look(ctx, d.From, d.note.source())
+	if err != nil || there == nil {
+		return err // a run before did it
+	}
+	if d.Archive == "" {
+		err := d.remove(ctx, d.note.source())
+		failpoint("finished")
+		return err
+	}
+	if d.note.Archive, err = d.archivePath(ctx); err != nil {
+		return err
+	}
+	err = d.rename(ctx, d.note.source(), d.note.Archive)
+	failpoint("finished")
+	return err
+}
+
+// archivePath is a free name in the archive.
+func (d *delivery) archivePath(ctx context.Context) (string, error) {
+	first := expandPath(d.Archive, d.note.Name, time.Now())
+	for n := range 1000 {
+		candidate := first
+		if n > 0 {
+			ext := path.Ext(first)
+			candidate = fmt.Sprintf("%s.%d%s", strings.TrimSuffix(first, ext), n, ext)
+		}
+		there, err := d.look(ctx, d.From, candidate)
+		if err != nil || there == nil {
+			return candidate, err
+		}
+	}
+	return "", &policy.Fault{Protocol: policy.Local, Op: "rename", Path: d.From.String(first), Cause: policy.CauseLocalExists}
+}
+
+// expandPath fills in the name and the time: "archive/%Y/%m/NAME".
+func expandPath(pattern, name string, at time.Time) string {
+	if !strings.Contains(pattern, "NAME") {
+		pattern = strings.TrimSuffix(pattern, "/") + "/NAME"
+	}
+	return strings.NewReplacer(
+		"%Y", at.Format("2006"), "%m", at.Format("01"), "%d", at.Format("02"),
+		"%H", at.Format("15"), "%M", at.Format("04"), "%S", at.Format("05"), "%%", "%", "NAME", name,
+	).Replace(pattern)
+}
+
+// settle writes down how it ended. What may have arrived, or was interrupted,
+// stays open for the next run.
+func (d *delivery) settle(ctx context.Context, err error) error {
+	if err == nil {
+		return d.Ledger.Settle(ctx, d.id, d.outcome(ledger.Done, nil))
+	}
+	v := verdictOf(err)
+	switch {
+	case v.Kind == policy.KindCancelled, d.stage == stageDelivered, d.stage == stagePublishing && v.Kind == policy.KindTemporary:
+		return err
+	}
+	if d.note.Claimed != "" {
+		if back := d.rename(ctx, d.note.Claimed, d.note.Name); back != nil && !transfer.IsMissing(back) {
+			return err // the claimed file stays with the open delivery
+		}
+	}
+	settleErr := d.Ledger.Settle(ctx, d.id, d.outcome(ledger.Failed, err))
+	return errors.Join(err, settleErr, d.quarantine(ctx, err))
+}
+
+func (d *delivery) outcome(o ledger.Outcome, err error) ledger.Result {
+	r := ledger.Result{Outcome: o, Attempts: d.result.Tries, Codes: d.codes, Bytes: d.result.Sent}
+	if err != nil {
+		r.Rule, r.Reply = verdictOf(err).Rule, policy.FaultOf(err).Said()
+	}
+	return r
+}
+
+func verdictOf(err error) policy.Verdict {
+	if g, ok := errors.AsType[*policy.GaveUp](err); ok {
+		return g.Verdict
+	}
+	return policy.Classify(policy.FaultOf(err))
+}
+
+// quarantine puts a file aside that failed too often for a reason of its own.
+func (d *delivery) quarantine(ctx context.Context, cause error) error {
+	if d.Failures == 0 || !isAboutFile(verdictOf(cause).Kind) {
+		return nil
+	}
+	failed, err := d.failed(ctx)
+	if err != nil || failed < d.Failures {
+		return err
+	}
+	f, v := policy.FaultOf(cause), verdictOf(cause)
+	verdict := fmt.Sprintf("%s\nwhat: %s (%s)\nwhy:  %s   [%s]\nnext: %s\ntries: %d\nto send it again, move it back to %s\n",
+		time.Now().Format(time.RFC3339), v.Head, f.Said(), v.Means, v.Rule, v.Next, failed, d.From.String(""))
+	to := transfer.Join(d.Quarantine, d.note.Name)
+	err = d.From.Links.Use(ctx, d.Name, func(ctx context.Context, l *transfer.Link, e *policy.Engine) error {
+		if err := transfer.MkdirAll(ctx, l, e, d.Name, d.From.remote(d.Quarantine)); err != nil {
+			return err
+		}
+		return e.Do(ctx, l.Op(d.Name, 0, func(ctx context.Context, s transfer.Session) error {
+			_, err := s.Put(ctx, d.From.remote(to+".verdict.txt"), 0, transfer.Source{R: strings.NewReader(verdict), Size: int64(len(verdict))})
+			return err
+		}))
+	})
+	if err == nil {
+		err = d.rename(ctx, d.note.Name, to)
+	}
+	if err == nil {
+		d.Warn("put into quarantine after "+fmt.Sprint(failed)+" failures", d.From.String(to))
+	}
+	return err
+}
+
+// isAboutFile says whether a failure is one of the file, not of the server or
+// the hour.
+func isAboutFile(k policy.Kind) bool {
+	switch k {
+	case policy.KindRefused, policy.KindContent, policy.KindTarget, policy.KindLocal, policy.KindPermission:
+		return true
+	default:
+		return false
+	}
+}
+
+// failed counts how often the file failed since it was last delivered.
+func (d *delivery) failed(ctx context.Context) (n int, err error) {
+	list, err := d.Ledger.Deliveries(ctx, ledger.Query{Job: d.Key, Limit: 100_000})
+	source := d.From.String(d.note.Name)
+	for _, past := range list {
+		switch {
+		case past.Source != source:
+		case past.Outcome == ledger.Done:
+			return n, err
+		case past.Outcome == ledger.Failed:
+			if row, ok := policy.RowOf(past.Rule); ok && isAboutFile(row.Kind) {
+				n++
+			}
+		}
+	}
+	return n, err
+}
+
+// rename moves a file within the source.
+func (d *delivery) rename(ctx context.Context, from, to string) error {
+	return d.From.Links.Use(ctx, d.Name, func(ctx context.Context, l *transfer.Link, e *policy.Engine) error {
+		if dir := path.Dir(to); dir != "." {
+			if err := transfer.MkdirAll(ctx, l, e, d.Name, d.From.remote(dir)); err != nil {
+				return err
+			}
+		}
+		return transfer.Rename(ctx, l, e, d.Name, d.From.remote(from), d.From.remote(to), false)
+	})
+}
+
+// remove deletes a file of the source; one that is gone is fine.
+func (d *delivery) remove(ctx context.Context, name string) error {
+	err := d.From.Links.Use(ctx, d.Name, func(ctx context.Context, l *transfer.Link, e *policy.Engine) error {
+		return transfer.Remove(ctx, l, e, d.Name, d.From.remote(name))
+	})
+	if transfer.IsMissing(err) {
+		return nil
+	}
+	return err
+}

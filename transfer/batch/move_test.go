@@ -1,0 +1,413 @@
+package batch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xfer-cli/xfer/auth"
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/disk"
+	"github.com/xfer-cli/xfer/transfer/ftp"
+	"github.com/xfer-cli/xfer/transfer/lab"
+	"github.com/xfer-cli/xfer/transfer/ledger"
+	"github.com/xfer-cli/xfer/transfer/sftp"
+)
+
+// moveSetup is a move that another process can run too.
+type moveSetup struct {
+	From, To   endSetup
+	State      string // the directory of the ledger
+	Claim      string
+	Archive    string
+	Marker     string
+	Quarantine string
+	Failures   int
+	// DieAt is the failpoint at which the process kills itself.
+	DieAt string
+}
+
+type endSetup struct{ Kind, Addr, KnownHosts, Dir string }
+
+func (e endSetup) end() End {
+	loc := transfer.Location{Scheme: "file"}
+	dial := disk.Dialer(e.Dir)
+	switch e.Kind {
+	case "ftp":
+		loc = transfer.Location{Scheme: transfer.SchemeFTP, Host: "127.0.0.1", User: "u"}
+		dial = func(ctx context.Context, hints transfer.Hints) (transfer.Session, error) {
+			return ftp.Dial(ctx, ftp.Options{Address: e.Addr, User: "u", Hints: hints,
+				Password: func(context.Context) (auth.Secret, error) { return auth.NewSecret("p"), nil }})
+		}
+	case "sftp":
+		loc = transfer.Location{Scheme: transfer.SchemeSFTP, Host: "127.0.0.1", User: "u"}
+		dial = func(ctx context.Context, _ transfer.Hints) (transfer.Session, error) {
+			return sftp.Dial(ctx, sftp.Options{Address: e.Addr,
+				Login:    &auth.Login{User: "u", Password: &auth.Source{Given: auth.NewSecret("p"), GivenBy: "the test"}},
+				HostKeys: &auth.HostKeys{Files: []string{e.KnownHosts}}})
+		}
+	}
+	end := End{Path: "/", Links: NewLinks(loc, func() *transfer.Link { return transfer.NewLink(loc, dial, transfer.ModeAuto, nil) }, impatient(), 2)}
+	if e.Kind == "disk" {
+		end.Local = e.Dir
+	}
+	return end
+}
+
+// startEnd starts a server, or makes a directory.
+func startEnd(t *testing.T, kind string, script ...lab.Rule) endSetup {
+	t.Helper()
+	e := endSetup{Kind: kind, Dir: t.TempDir()}
+	switch kind {
+	case "ftp":
+		srv, err := lab.StartFTP(lab.FTPConfig{Root: e.Dir, User: "u", Password: "p", Script: script})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = srv.Close() })
+		e.Addr = srv.Addr()
+	case "sftp":
+		srv, err := lab.StartSFTP(lab.SFTPConfig{Root: e.Dir, User: "u", Password: "p", Script: script})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = srv.Close() })
+		e.Addr, e.KnownHosts = srv.Addr(), srv.KnownHostsFile()
+	}
+	return e
+}
+
+// run is one run of the move. It gives what became of each file, by name.
+func (s moveSetup) run(ctx context.Context) (told map[string]string, warned []string, err error) {
+	books := ledger.Open(filepath.Join(s.State, "ledger.db"))
+	m := &Move{
+		From: s.From.end(), To: s.To.end(), Claim: s.Claim, Archive: s.Archive, Ready: Ready{Marker: s.Marker},
+		Quarantine: s.Quarantine, Failures: s.Failures, Key: "test", Name: "move", Ledger: books,
+		Job:  transfer.Job{Lock: ledger.Locks{Dir: filepath.Join(s.State, "locks")}.Lock},
+		Warn: func(text, file string) { warned = append(warned, text+": "+file) },
+	}
+	told = map[string]string{}
+	deliver := func(p Pickup) error {
+		r, err := m.Deliver(ctx, p, transfer.Observer{})
+		switch {
+		case err != nil:
+			told[p.Name] = "failed: " + err.Error()
+		case r.Skipped != "":
+			told[p.Name] = "skipped: " + r.Skipped
+		default:
+			told[p.Name] = "done"
+		}
+		return nil
+	}
+	err = errors.Join(m.Unfinished(ctx, deliver), m.Pickups(ctx, deliver))
+	return told, warned, errors.Join(err, m.From.Links.Close(ctx), m.To.Links.Close(ctx), books.Close())
+}
+
+const crashEnv = "XFER_TEST_MOVE"
+
+// TestMain lets the test run itself as a process that is killed.
+func TestMain(m *testing.M) {
+	if setup := os.Getenv(crashEnv); setup != "" {
+		var s moveSetup
+		if err := json.Unmarshal([]byte(setup), &s); err != nil {
+			panic(err)
+		}
+		failpoint = func(name string) {
+			if name == s.DieAt {
+				self, _ := os.FindProcess(os.Getpid())
+				_ = self.Kill()
+				select {}
+			}
+		}
+		_, _, err := s.run(context.Background())
+		fmt.Fprintln(os.Stderr, "survived:", err)
+		os.Exit(3)
+	}
+	os.Exit(m.Run())
+}
+
+// crash runs the move in a process of its own that is killed at a failpoint.
+func (s moveSetup) crash(t *testing.T, at string) {
+	t.Helper()
+	s.DieAt = at
+	setup, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), crashEnv+"="+string(setup))
+	out, err := cmd.CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.Exited() {
+		t.Fatalf("the process was not killed at %q: %v\n%s", at, err, out)
+	}
+}
+
+// failpoints are all of a move with a claim, a marker and an archive.
+var failpoints = []string{
+	"intended", "claimed", "before sending", "sending", "before publishing", "publishing", "published",
+	"before delivered", "delivered", "unmarked", "finished",
+}
+
+// TestMoveCrash: wherever a move is killed, the next run leaves the file once at
+// the target and once in the archive, even if the receiver has taken it away in
+// between, and there is no other trace.
+func TestMoveCrash(t *testing.T) {
+	const body = "exactly once"
+	for _, pair := range []string{"disk ftp", "sftp disk", "ftp sftp"} {
+		from, to, _ := strings.Cut(pair, " ")
+		for _, at := range failpoints {
+			t.Run(pair+" "+at, func(t *testing.T) {
+				t.Parallel()
+				s := moveSetup{
+					From: startEnd(t, from), To: startEnd(t, to), State: t.TempDir(),
+					Claim: "NAME.claimed", Archive: "done/NAME", Marker: "NAME.ok",
+				}
+				tree(t, s.From.Dir, "other.txt")
+				for name, content := range map[string]string{"a.csv": body, "a.csv.ok": ""} {
+					if err := os.WriteFile(filepath.Join(s.From.Dir, name), []byte(content), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.crash(t, at)
+
+				arrived := 0
+				take := func() { // the receiver takes what it sees
+					b, err := os.ReadFile(filepath.Join(s.To.Dir, "a.csv"))
+					if err != nil {
+						return
+					}
+					if string(b) != body {
+						t.Errorf("half a file: %q", b)
+					}
+					arrived++
+					if err := os.Remove(filepath.Join(s.To.Dir, "a.csv")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				take()
+				told, _, err := s.run(t.Context())
+				if err != nil || strings.HasPrefix(told["a.csv"], "failed") {
+					t.Fatalf("%v %v", told, err)
+				}
+				take()
+				again, _, err := s.run(t.Context())
+				if err != nil || len(again) > 0 {
+					t.Errorf("a third run: %v %v", again, err)
+				}
+				take()
+				if arrived != 1 {
+					t.Errorf("it arrived %d times", arrived)
+				}
+				if got, want := contents(t, s.From.Dir), map[string]string{"done": "/", "done/a.csv": body, "other.txt": "other.txt"}; !maps.Equal(got, want) {
+					t.Errorf("the source holds %v, want %v", got, want)
+				}
+				if got := contents(t, s.To.Dir); len(got) > 0 {
+					t.Errorf("left at the target: %v", got)
+				}
+				books := ledger.Open(filepath.Join(s.State, "ledger.db"))
+				defer books.Close()
+				list, err := books.Deliveries(t.Context(), ledger.Query{})
+				if err != nil || len(list) != 1 || list[0].Outcome != ledger.Done {
+					t.Errorf("ledger: %+v %v", list, err)
+				}
+			})
+		}
+	}
+}
+
+// TestMoveReady: what is still being written stays.
+func TestMoveReady(t *testing.T) {
+	dir := t.TempDir()
+	old := time.Now().Add(-time.Hour)
+	for _, name := range []string{"grows", "stays", "marked", "marked.ok", "young", ".x.xfer-0123456789ab.part", "x.claimed"} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(path, []byte("1"), 0o644), os.Chtimes(path, old, old)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := time.Now()
+	if err := os.Chtimes(filepath.Join(dir, "young"), now, now); err != nil {
+		t.Fatal(err)
+	}
+	end := localEnd(t, dir)
+	picked := func(r Ready) (names []string) {
+		m := &Move{From: end, Ready: r, Claim: "NAME.claimed", Name: "move"}
+		err := m.Pickups(t.Context(), func(p Pickup) error {
+			names = append(names, p.Name)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	if got := picked(Ready{MinAge: time.Minute}); !slices.Equal(got, []string{"grows", "marked", "marked.ok", "stays"}) {
+		t.Errorf("older than a minute: %q", got)
+	}
+	if got := picked(Ready{Marker: "NAME.ok"}); !slices.Equal(got, []string{"marked"}) {
+		t.Errorf("marked: %q", got)
+	}
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		_ = os.WriteFile(filepath.Join(dir, "grows"), []byte("12"), 0o644)
+	}()
+	if got := picked(Ready{Settle: 300 * time.Millisecond}); !slices.Equal(got, []string{"marked", "marked.ok", "stays", "young"}) {
+		t.Errorf("settled: %q", got)
+	}
+}
+
+// TestMoveOnce: what was delivered and could not be deleted is not sent again; a
+// name that is used again is.
+func TestMoveOnce(t *testing.T) {
+	s := moveSetup{From: startEnd(t, "ftp", lab.Rule{On: "DELE", Times: 1, Do: lab.Reply(550, "Permission denied.")}), To: startEnd(t, "disk"), State: t.TempDir()}
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(s.From.Dir, "a"), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one")
+	told, _, err := s.run(t.Context())
+	if err != nil || !strings.HasPrefix(told["a"], "failed") {
+		t.Fatalf("%v %v", told, err)
+	}
+	if err := os.Remove(filepath.Join(s.To.Dir, "a")); err != nil {
+		t.Fatal(err)
+	}
+	if told, _, err = s.run(t.Context()); err != nil || told["a"] == "" {
+		t.Errorf("%v %v", told, err)
+	}
+	if len(contents(t, s.To.Dir))+len(contents(t, s.From.Dir)) > 0 {
+		t.Errorf("target %v, source %v: want nothing", contents(t, s.To.Dir), contents(t, s.From.Dir))
+	}
+	write("other")
+	told, warned, err := s.run(t.Context())
+	if err != nil || told["a"] != "done" || len(warned) != 1 {
+		t.Errorf("%v %q %v", told, warned, err)
+	}
+	if got := contents(t, s.To.Dir); got["a"] != "other" {
+		t.Errorf("target %v", got)
+	}
+}
+
+// TestMoveQuarantine: a file that the target refuses is put aside after so many
+// failures, with the verdict, and what was claimed has its name back before.
+func TestMoveQuarantine(t *testing.T) {
+	s := moveSetup{
+		From: startEnd(t, "sftp"), To: startEnd(t, "ftp", lab.Rule{On: "STOR", Path: "*bad*", Do: lab.Reply(553, "Name not allowed.")}),
+		State: t.TempDir(), Claim: "NAME.claimed", Quarantine: "aside", Failures: 2,
+	}
+	tree(t, s.From.Dir, "bad", "good")
+	for n := range 2 {
+		if _, err := os.Stat(filepath.Join(s.From.Dir, "bad")); err != nil {
+			t.Fatalf("run %d: %v", n, err)
+		}
+		told, _, err := s.run(t.Context())
+		if err != nil || !strings.HasPrefix(told["bad"], "failed") || n == 0 && told["good"] != "done" {
+			t.Fatalf("run %d: %v %v", n, told, err)
+		}
+	}
+	got := contents(t, s.From.Dir)
+	if got["aside/bad"] != "bad" || !strings.Contains(got["aside/bad.verdict.txt"], "553 Name not allowed") || len(got) != 3 {
+		t.Errorf("source %v", got)
+	}
+	if told, _, err := s.run(t.Context()); err != nil || len(told) > 0 {
+		t.Errorf("again: %v %v", told, err)
+	}
+}
+
+// TestMoveSourceChanges: a file that changes while it is sent is not delivered,
+// and stays.
+func TestMoveSourceChanges(t *testing.T) {
+	from := startEnd(t, "disk")
+	if err := os.WriteFile(filepath.Join(from.Dir, "a"), []byte("one"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := moveSetup{From: from, To: startEnd(t, "disk"), State: t.TempDir()}
+	books := ledger.Open(filepath.Join(s.State, "ledger.db"))
+	defer books.Close()
+	m := &Move{From: s.From.end(), To: s.To.end(), Key: "test", Name: "move", Ledger: books,
+		Job: transfer.Job{Lock: ledger.Locks{Dir: filepath.Join(s.State, "locks")}.Lock}}
+	defer m.From.Links.Close(t.Context())
+	defer m.To.Links.Close(t.Context())
+	_, err := m.Deliver(t.Context(), Pickup{Name: "a"}, transfer.Observer{Progress: func(int64) {
+		_ = os.WriteFile(filepath.Join(from.Dir, "a"), []byte("longer"), 0o644)
+	}})
+	if err == nil {
+		t.Error("delivered")
+	}
+	if f := policy.FaultOf(err); f.Cause != policy.CauseRemoteChanged {
+		t.Errorf("%v", err)
+	}
+	if len(contents(t, s.To.Dir)) > 0 || contents(t, from.Dir)["a"] != "longer" {
+		t.Errorf("target %v, source %v", contents(t, s.To.Dir), contents(t, from.Dir))
+	}
+}
+
+func TestExpandPath(t *testing.T) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	for pattern, want := range map[string]string{
+		"done": "done/a.csv", "done/": "done/a.csv", "done/%Y/%m/%d/NAME": "done/2026/03/04/a.csv", "NAME.%H%M%S": "a.csv.050607", "100%%/NAME": "100%/a.csv",
+	} {
+		if got := expandPath(pattern, "a.csv", at); got != want {
+			t.Errorf("%q: %q, want %q", pattern, got, want)
+		}
+	}
+}
+
+// TestMoveTogether: twenty processes' worth of runs over one directory deliver
+// each file once.
+func TestMoveTogether(t *testing.T) {
+	t.Parallel()
+	s := moveSetup{From: startEnd(t, "sftp"), To: startEnd(t, "disk"), State: t.TempDir(), Archive: "done"}
+	names := make([]string, 25)
+	for i := range names {
+		names[i] = fmt.Sprintf("f%02d", i)
+	}
+	tree(t, s.From.Dir, names...)
+	type result struct {
+		told map[string]string
+		err  error
+	}
+	results := make(chan result)
+	const runs = 20
+	for range runs {
+		go func() {
+			told, _, err := s.run(t.Context())
+			results <- result{told, err}
+		}()
+	}
+	done := map[string]int{}
+	for range runs {
+		r := <-results
+		if r.err != nil {
+			t.Error(r.err)
+		}
+		for name, what := range r.told {
+			switch {
+			case what == "done":
+				done[name]++
+			case !strings.HasPrefix(what, "skipped"):
+				t.Errorf("%s: %s", name, what)
+			}
+		}
+	}
+	for _, name := range names {
+		if done[name] != 1 {
+			t.Errorf("%s was delivered %d times", name, done[name])
+		}
+	}
+	if from, to := contents(t, s.From.Dir), contents(t, s.To.Dir); len(to) != len(names) || len(from) != len(names)+1 {
+		t.Errorf("target %v, source %v", to, from)
+	}
+}
