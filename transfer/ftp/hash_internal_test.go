@@ -3,6 +3,8 @@ package ftp
 import (
 	"encoding/hex"
 	"testing"
+
+	"github.com/xfer-cli/xfer/transfer"
 )
 
 // TestSum: replies with where they come from.
@@ -40,4 +42,19 @@ func TestSum(t *testing.T) {
 			t.Errorf("%s: %q, %t; want %q", test.source, got, ok, test.want)
 		}
 	}
+}
+
+// FuzzSum: a checksum has the length of its algorithm, or is none.
+func FuzzSum(f *testing.F) {
+	f.Add("SHA-256 0-10 84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882 f", 213)
+	f.Add("A684C7C6", 250)
+	f.Fuzz(func(t *testing.T, text string, code int) {
+		for _, h := range hashers {
+			sum, ok := h.sum(reply{code: code, lines: []string{text}})
+			algorithm, _ := transfer.NewHash(h.algorithm)
+			if ok != (len(sum) == algorithm.Size()) || ok && code/100 != 2 {
+				t.Errorf("%s %s: %x, %t", h.command, h.algorithm, sum, ok)
+			}
+		}
+	})
 }

@@ -23,6 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	role := os.Getenv("LEDGER_TEST_ROLE")
 	if role == "" {
+		stretch = 10
 		os.Exit(m.Run())
 	}
 	if err := roles[role](os.Args[1:]); err != nil {

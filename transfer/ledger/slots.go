@@ -40,7 +40,7 @@ type Slots struct {
 }
 
 // maxSlots is how many connections to one host are counted. More are let pass.
-const maxSlots = 256
+const maxSlots = 64
 
 // settling is how long a server may take to notice that a connection is gone.
 // A refusal in that time says nothing about its limit.

@@ -318,3 +318,52 @@ func TestNoProxy(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParse(f *testing.F) {
+	f.Add("socks5://u:hunter2@p.example:1080", "a.example, *.b, 10.0.0.0/8, [::1]:21")
+	f.Fuzz(func(t *testing.T, s, list string) {
+		_, err := proxy.Parse(s)
+		env := map[string]string{"ALL_PROXY": s, "NO_PROXY": list}
+		got, envErr := proxy.FromEnvironment(func(name string) string { return env[name] }, "ftp", "h.example:21")
+		if err != nil && got != nil || envErr != nil && err == nil {
+			t.Errorf("%q, %q: %v, %v", s, list, got, envErr)
+		}
+	})
+}
+
+// FuzzAnswer: whatever a proxy says, it is understood or refused, in bounded time.
+func FuzzAnswer(f *testing.F) {
+	f.Add([]byte("\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x15"), true)
+	f.Add([]byte("HTTP/1.1 200 OK\r\n\r\n"), false)
+	f.Fuzz(func(t *testing.T, answer []byte, socks bool) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Skip(err)
+		}
+		defer ln.Close()
+		go func() {
+			if conn, err := ln.Accept(); err == nil {
+				_, _ = conn.Write(answer)
+				_ = conn.(*net.TCPConn).CloseWrite()
+				_, _ = io.Copy(io.Discard, conn)
+				_ = conn.Close()
+			}
+		}()
+		scheme := "http://"
+		if socks {
+			scheme = "socks5://"
+		}
+		p, err := proxy.Parse(scheme + ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		conn, err := p.DialContext(ctx, "tcp", "ftp.example:21")
+		if err == nil {
+			_ = conn.Close()
+		} else if _, ok := errors.AsType[*policy.Fault](err); !ok {
+			t.Errorf("%T: %v", err, err)
+		}
+	})
+}
