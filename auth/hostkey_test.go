@@ -197,6 +197,22 @@ func TestAcceptNew(t *testing.T) {
 	}
 }
 
+func TestAcceptNewHashed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	h := &HostKeys{Files: []string{file}, Unknown: AcceptNew, Hash: true}
+	key := newECDSA(t).PublicKey()
+	if err := show(t, h, key); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil || !strings.HasPrefix(string(text), "|1|") {
+		t.Errorf("%q, %v", text, err)
+	}
+	if err := show(t, &HostKeys{Files: []string{file}}, key); err != nil {
+		t.Errorf("the hashed entry is not found: %v", err)
+	}
+}
+
 func TestAcceptNewAfterAMissingLineBreak(t *testing.T) {
 	first := newSigner(t).PublicKey()
 	file := writeFile(t, "known_hosts", strings.Replace(lineFor(first), "host.", "other.", 1), 0o600)

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -547,6 +548,83 @@ func startAgent(t *testing.T, keys ...crypto.PrivateKey) string {
 		}
 	}()
 	return socket
+}
+
+// oddAgent holds keys that no program can make: on tokens, or of a kind that only
+// the agent knows.
+type oddAgent struct {
+	agent.Agent
+	kinds []string
+}
+
+func (o *oddAgent) List() ([]*agent.Key, error) {
+	var keys []*agent.Key
+	for _, kind := range o.kinds {
+		keys = append(keys, &agent.Key{Format: kind, Blob: ssh.Marshal(struct{ Kind, Rest string }{kind, "x"})})
+	}
+	return keys, nil
+}
+
+// TestNothingFiltersTheAgent: keys on tokens (FIDO, PKCS#11) and certificates
+// reach the server, and may sign with what they are.
+func TestNothingFiltersTheAgent(t *testing.T) {
+	want := map[string][]string{
+		"sk-ssh-ed25519@openssh.com":                  {"sk-ssh-ed25519@openssh.com"},
+		"sk-ecdsa-sha2-nistp256@openssh.com":          {"sk-ecdsa-sha2-nistp256@openssh.com"},
+		"sk-ssh-ed25519-cert-v01@openssh.com":         {"sk-ssh-ed25519@openssh.com"},
+		"sk-ecdsa-sha2-nistp256-cert-v01@openssh.com": {"sk-ecdsa-sha2-nistp256@openssh.com"},
+		"ssh-ed25519-cert-v01@openssh.com":            {"ssh-ed25519"},
+		"ecdsa-sha2-nistp384":                         {"ecdsa-sha2-nistp384"},
+		"ssh-rsa":                                     {"rsa-sha2-512", "rsa-sha2-256"}, // a PKCS#11 card's, too
+		"ssh-rsa-cert-v01@openssh.com":                {"rsa-sha2-512", "rsa-sha2-256"},
+		"something-new@vendor.example":                {"something-new@vendor.example"},
+	}
+	here, there := net.Pipe()
+	go agent.ServeAgent(&oddAgent{kinds: slices.Sorted(maps.Keys(want))}, there)
+	defer here.Close()
+	held, err := agent.NewClient(here).Signers()
+	if err != nil || len(held) != len(want) {
+		t.Fatalf("%d keys, %v", len(held), err)
+	}
+	attempt := (&Login{}).Begin(t.Context(), nil)
+	for _, s := range held {
+		kind := s.PublicKey().Type()
+		if got := (&noting{Signer: s, attempt: attempt}).Algorithms(); !slices.Equal(got, want[kind]) {
+			t.Errorf("%s signs with %q, want %q", kind, got, want[kind])
+		}
+	}
+	attempt.login.Signatures = []string{"ssh-rsa", "ssh-ed25519"}
+	for _, s := range held {
+		kind := s.PublicKey().Type()
+		got := (&noting{Signer: s, attempt: attempt}).Algorithms()
+		if (kind == "ssh-rsa") && !slices.Equal(got, []string{"ssh-rsa"}) || kind == "something-new@vendor.example" && len(got) == 0 {
+			t.Errorf("limited: %s signs with %q", kind, got)
+		}
+	}
+}
+
+// TestSHA1Signature: only where it is allowed, and then it is named.
+func TestSHA1Signature(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, public := keyOnDisk(t, "id_rsa", key, "")
+	for _, allowed := range [][]string{nil, {ssh.KeyAlgoRSA}} {
+		s := &server{config: &ssh.ServerConfig{PublicKeyAuthAlgorithms: []string{ssh.KeyAlgoRSA}}}
+		s.config.PublicKeyCallback = s.publicKey(public, nil)
+		err := s.handshake(t, &Login{User: "u", Keys: &Keys{Files: []string{file}}, Signatures: allowed})
+		if (err == nil) != (allowed != nil) {
+			t.Errorf("allowed %q: %v", allowed, err)
+		}
+	}
+	a := (&Login{}).Begin(t.Context(), nil)
+	if a.signed = ssh.KeyAlgoRSA; a.Outdated() != "signature ssh-rsa" {
+		t.Errorf("outdated: %q", a.Outdated())
+	}
+	if a.signed = ssh.KeyAlgoRSASHA256; a.Outdated() != "" {
+		t.Errorf("outdated: %q", a.Outdated())
+	}
 }
 
 func TestAgentOrder(t *testing.T) {

@@ -201,7 +201,7 @@ func (l *sshLookup) include(file string, args []string, active bool, depth int) 
 		}
 		files, err := filepath.Glob(pattern)
 		if err != nil {
-			return &SSHConfigError{File: file, Err: fmt.Errorf("Include %s: %w", pattern, err)}
+			return &SSHConfigError{File: file, Err: fmt.Errorf("including %s: %w", pattern, err)}
 		}
 		for _, included := range files {
 			if err := l.read(included, active, depth+1); err != nil {
@@ -230,13 +230,13 @@ func (l *sshLookup) match(args []string) (bool, error) {
 		case "host", "originalhost", "user", "localuser":
 			if !joined {
 				if i++; i == len(args) {
-					return false, fmt.Errorf("Match %s needs a pattern", criterion)
+					return false, fmt.Errorf("the criterion %s of Match needs a pattern", criterion)
 				}
 				value = args[i]
 			}
 			is = matchesAny(strings.Split(strings.ToLower(value), ","), l.subject(criterion))
 		default:
-			return false, fmt.Errorf("Match %s is not supported", criterion)
+			return false, fmt.Errorf("the criterion %s of Match is not supported", criterion)
 		}
 		matches = matches && is != negated
 	}

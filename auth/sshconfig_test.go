@@ -100,7 +100,7 @@ func TestSSHConfig(t *testing.T) {
 		},
 		"Match exec is left out, the rest is not": {
 			config: "Match exec true\n Port 2\nHost *\n Port 3\n", host: "web",
-			want: SSHHost{HostName: "web", Port: 3}, warns: "config:1: Match exec is not supported; the block is left out",
+			want: SSHHost{HostName: "web", Port: 3}, warns: "config:1: the criterion exec of Match is not supported; the block is left out",
 		},
 		"Include": {
 			config: "Host web\n Include sub*\nHost *\n Port 9\n",

@@ -82,6 +82,7 @@ const (
 	CauseHash            Cause = "content-hash"
 	CauseNoHash          Cause = "no-server-hash"  // a checksum is demanded and the server has none
 	CauseResume          Cause = "resume-mismatch" // the part that is there is not the start of this file
+	CauseConfig          Cause = "configuration"   // an option that can't be used
 	CauseNoSecret        Cause = "no-secret"       // a password is needed and there is none
 	// CauseCredentialClosed: the server refused this very credential before.
 	CauseCredentialClosed Cause = "credential-closed"
@@ -90,6 +91,11 @@ const (
 	CauseLedgerNewer      Cause = "ledger-newer"      // written by a later version of xfer
 	CauseSyncIncomplete   Cause = "sync-incomplete"   // nothing is deleted after a listing that failed
 	CauseSyncTooMany      Cause = "sync-too-many"     // more would be deleted than is allowed
+	CauseExpected         Cause = "file-missing"      // a job's files did not come in time
+	CauseNoTime           Cause = "no-time"           // the transfer would not be over when its time is
+	CauseHookRefused      Cause = "hook-refused"      // a webhook says no for good
+	CauseHookBusy         Cause = "hook-busy"         // a webhook can't take it now
+	CauseHookFailed       Cause = "hook-failed"       // a command that was to be told failed
 	CauseCancelled        Cause = "cancelled"
 	CauseDeadline         Cause = "deadline"
 )

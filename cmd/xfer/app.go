@@ -68,6 +68,16 @@ type app struct {
 	warned sync.Map // texts
 	// observe, if set, is told of every remedy too.
 	observe func(policy.Event)
+	// told, if set, is given every outcome too.
+	told func(outcome)
+	// runID is the run of the ledger that this is part of, 0 for none.
+	runID int64
+	// until is when no transfer may be begun any more that would not be over then,
+	// at so many bytes per second; zero is never.
+	until time.Time
+	pace  float64
+	// shared are connections that outlive this command, nil for none.
+	shared *sharedLinks
 }
 
 // run is the program. It returns the exit code.
@@ -129,6 +139,7 @@ func (a *app) start() {
 	sys := a.sys
 	sys.stdout, sys.stderr = a.bars.beside(a.sys.stdout), a.bars
 	a.report = newReport(sys, a.out)
+	a.report.told = a.told
 }
 
 func (a *app) close(ctx context.Context) {
@@ -139,13 +150,20 @@ func (a *app) close(ctx context.Context) {
 			a.out.log.Warn("what was learned about the host could not be kept", "error", err)
 		}
 	}
+	kept(a.disconnect(ctx))
+	kept(a.state.close())
+}
+
+// disconnect ends the connections.
+func (a *app) disconnect(ctx context.Context) error {
+	var errs []error
 	for _, l := range a.links {
-		kept(l.Close(ctx))
+		errs = append(errs, l.Close(ctx))
 	}
 	for _, p := range a.pools {
-		kept(p.Close(ctx))
+		errs = append(errs, p.Close(ctx))
 	}
-	kept(a.state.close())
+	return errors.Join(errs...)
 }
 
 func (a *app) rootCommand() *cobra.Command {
@@ -187,6 +205,7 @@ In a URL a literal % is written %25; * ? [ ] need no encoding.`,
 		a.putCommand(), a.getCommand(), a.syncCommand(), a.moveCommand(), a.lsCommand(), a.statCommand(), a.mkdirCommand(), a.rmCommand(),
 		a.mvCommand(), a.catCommand(), a.dfCommand(), a.chmodCommand(), a.lnCommand(), a.readlinkCommand(), a.hashCommand(),
 		a.explainCommand(), a.demoCommand(), a.labCommand(), a.configCommand(),
+		a.runCommand(), a.jobCommand(), a.batchCommand(), a.statusCommand(),
 		a.hostsCommand(), a.historyCommand(), a.versionCommand(), exitCodesTopic(),
 	)
 	return root

@@ -32,6 +32,8 @@ type Config struct {
 	Defaults Options         `toml:"defaults"`
 	Policy   PolicyConfig    `toml:"policy"`
 	Sites    map[string]Site `toml:"site"`
+
+	Jobs map[string]JobConfig `toml:"job"`
 }
 
 // Options can be set for everything ([defaults]), for one site and by flags. A
@@ -342,6 +344,11 @@ func (c *Config) check() []error {
 		}
 		if _, _, ok := transfer.SplitSite(name + ":"); !ok {
 			errs = append(errs, fmt.Errorf("site.%s: a site's name has at least two characters and none of / \\ . ~ : and space", name))
+		}
+	}
+	for name, job := range c.Jobs {
+		for _, err := range job.check(name) {
+			errs = append(errs, fmt.Errorf("job.%s: %w", name, err))
 		}
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,19 @@ var adapters = map[string]func(*app, place) transfer.Dialer{
 
 // dialer logs in to the place's server. What it asks the person is kept for the
 // next time.
-func (a *app) dialer(p place) transfer.Dialer { return adapters[p.loc.Scheme](a, p) }
+func (a *app) dialer(p place) transfer.Dialer {
+	dial := adapters[p.loc.Scheme](a, p)
+	return func(ctx context.Context, hints transfer.Hints) (transfer.Session, error) {
+		s, err := dial(ctx, hints)
+		if bad, ok := errors.AsType[configError](err); ok {
+			err = &policy.Fault{
+				Protocol: policy.Local, Phase: policy.Connect, Op: "configure",
+				Cause: policy.CauseConfig, Text: policy.Sanitize(bad.Error()), Err: bad,
+			}
+		}
+		return s, err
+	}
+}
 
 // anonymous is the login of public FTP servers (RFC 1635).
 const anonymous = "anonymous"

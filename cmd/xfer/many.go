@@ -167,6 +167,9 @@ func (a *app) follower(n int) (f follow, end func()) {
 
 // pool gives the connections to the place's server, up to n.
 func (a *app) pool(p place, e *policy.Engine, n int) *batch.Links {
+	if a.shared != nil {
+		return a.shared.pool(a, p, e)
+	}
 	dial := a.dialer(p)
 	links := batch.NewLinks(p.loc, func() *transfer.Link { return a.newLink(p, dial) }, e, n)
 	a.pools = append(a.pools, links)

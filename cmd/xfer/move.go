@@ -93,7 +93,7 @@ func (a *app) move(ctx context.Context, src, dst string, o *moveOptions) error {
 	}
 	m := &batch.Move{
 		Filter: o.sel.Filter, Claim: o.claim, Archive: o.archive, Quarantine: o.quarantine, Failures: o.failures,
-		Resend: o.resend, Ledger: a.state.ledger(), Name: "move " + policy.Sanitize(src),
+		Resend: o.resend, Ledger: a.state.ledger(), Run: a.runID, Name: "move " + policy.Sanitize(src),
 		Warn: func(text, file string) { a.out.log.Warn(text, "file", file) },
 	}
 	m.Ready = batch.Ready{Marker: o.marker}

@@ -89,6 +89,8 @@ type report struct {
 	log            *slog.Logger
 	worst          policy.Kind
 	failed         int
+	// told, if set, is given every outcome.
+	told func(outcome)
 }
 
 func newReport(sys system, o output) *report {
@@ -97,6 +99,9 @@ func newReport(sys system, o output) *report {
 
 // file tells the outcome of one transfer; err is what transferred was given.
 func (r *report) file(o outcome, err error) {
+	if r.told != nil {
+		r.told(o)
+	}
 	for _, w := range o.Warnings {
 		r.log.Warn("warning", "job", o.Op+" "+o.Source, "text", w)
 	}

@@ -107,7 +107,7 @@ func (a *app) sshOptions(p place, h *auth.SSHHost, user string) (sftp.Options, e
 	if p.said.Timeout == nil && h.ConnectTimeout > 0 {
 		o.Timeouts.Connect = h.ConnectTimeout
 	}
-	if h.ProxyCommand != "" {
+	if h.ProxyCommand != "" && p.said.Proxy == nil {
 		o.DialContext = sftp.Command(h.ProxyCommand)
 		return o, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/xfer-cli/xfer/auth"
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/batch"
 	"github.com/xfer-cli/xfer/transfer/ledger"
 )
 
@@ -74,6 +75,9 @@ func (l locks) Lock(key string) (release func(), err error) {
 // newLink joins a link with what is remembered and shared. dial may serve any
 // number of links.
 func (a *app) newLink(p place, dial transfer.Dialer) *transfer.Link {
+	if !a.until.IsZero() {
+		dial = batch.InTime(dial, a.until, a.pace)
+	}
 	l := transfer.NewLink(p.loc, dial, *p.opt.Mode, memory{a})
 	l.LimitConnections(a.state.slots(), *p.opt.MaxConnections)
 	if rate := *p.opt.LimitRate; rate > 0 {

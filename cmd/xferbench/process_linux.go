@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -35,8 +36,9 @@ func supervise(argv []string) error {
 	var done atomic.Bool
 	go func() {
 		<-term
+		// Those of a process that has ended are its own children next.
 		for !done.Load() {
-			for _, pid := range descendants(os.Getpid()) {
+			for _, pid := range children() {
 				_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone
 			}
 			time.Sleep(10 * time.Millisecond)
@@ -72,16 +74,15 @@ func supervise(argv []string) error {
 	return json.NewEncoder(os.Stdout).Encode(m)
 }
 
-// descendants gives the processes below one.
-func descendants(pid int) []int {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+// children gives the processes that have this one as their parent.
+func children() []int {
+	files, _ := filepath.Glob("/proc/self/task/*/children")
 	var all []int
 	for _, file := range files {
-		text, _ := os.ReadFile(file) // none when it has just ended
+		text, _ := os.ReadFile(file) // none when the thread has just ended
 		for field := range strings.FieldsSeq(string(text)) {
-			var child int
-			if _, err := fmt.Sscan(field, &child); err == nil {
-				all = append(append(all, child), descendants(child)...)
+			if pid, err := strconv.Atoi(field); err == nil {
+				all = append(all, pid)
 			}
 		}
 	}

@@ -117,9 +117,6 @@ func (w workload) String() string {
 	return b.String()
 }
 
-// total is how many bytes are transferred.
-func (w workload) total() int64 { return w.Size * int64(max(1, w.Files)) }
-
 // limit is how long one run may take. OpenSSH's sftp takes 80 s for 1000 files
 // at 20 ms.
 func (w workload) limit() time.Duration {

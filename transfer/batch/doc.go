@@ -1,7 +1,18 @@
-// Package batch turns what a person names (files, directories, patterns) into
-// single transfers, one after the other.
+// Package batch turns what a person names (files, directories, patterns, lists)
+// into single transfers, side by side.
 //
-// It owns trees and globs on both sides. It refuses to know how a file is moved
-// (transfer.Run does), what a failure means (package policy does) and how it is
-// told to the person.
+// It owns trees and globs on both sides, the filter, the connections that a
+// command uses at a time (Links), the plan of a sync and the stages of a move. It
+// refuses to know how a file is moved (transfer.Run and Relay do), what a failure
+// means (package policy does) and how it is told to the person.
+//
+//	expand.go walk.go   arguments and trees → entries, in order
+//	filter.go           which of them are wanted
+//	links.go ordered.go connections, and the work that is spread over them
+//	plan.go sync.go     what makes a directory like another
+//	ready.go move.go    what is complete, and how it is delivered exactly once
+//
+// Memory does not grow with a tree: it holds the listings of the directories on
+// the way down, 56 bytes and the name for each entry, and a few thousand results
+// that wait to be told in order.
 package batch

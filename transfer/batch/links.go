@@ -44,7 +44,13 @@ var errCrowded = errors.New("the server wants fewer connections")
 // Use runs f on a connection that nobody else uses, after waiting for one if
 // need be. When the server has too many connections and this one is not the
 // last, f is begun again on another. name is as in transfer.Stat.
+//
+// Within f, a Use with f's context gets the same connection: whoever holds one
+// and waited for another could wait for ever.
 func (p *Links) Use(ctx context.Context, name string, f func(context.Context, *transfer.Link, *policy.Engine) error) error {
+	if h, ok := ctx.Value(p).(held); ok {
+		return f(ctx, h.link, h.engine)
+	}
 	for {
 		l, fresh, err := p.acquire(ctx)
 		if err != nil {
@@ -80,7 +86,13 @@ func (p *Links) try(ctx context.Context, l *transfer.Link, fresh bool, name stri
 			return err
 		}
 	}
-	return f(ctx, l, e)
+	return f(context.WithValue(ctx, p, held{l, e}), l, e)
+}
+
+// held is the connection of a context, by its Links.
+type held struct {
+	link   *transfer.Link
+	engine *policy.Engine
 }
 
 // connect logs in.

@@ -49,6 +49,8 @@ type Move struct {
 	// Key names the move in the ledger: the same for every run.
 	Key    string
 	Ledger *ledger.Ledger
+	// Run is the run of the ledger that it is part of, 0 for none.
+	Run int64
 	// Warn is told what is worth knowing and does no harm.
 	Warn func(text, file string)
 	// Name begins the message of a failure.
@@ -167,7 +169,7 @@ func (d *delivery) begin(ctx context.Context) (proceed bool, err error) {
 	}
 	d.info = *now
 	entry := ledger.Delivery{
-		Job: d.Key, Partner: d.To.String(""), Source: d.From.String(d.note.Name), Target: d.To.String(d.note.Name),
+		Run: d.Run, Job: d.Key, Partner: d.To.String(""), Source: d.From.String(d.note.Name), Target: d.To.String(d.note.Name),
 		Size: now.Size, ModTime: now.ModTime,
 	}
 	match, err := d.Ledger.Delivered(ctx, entry)

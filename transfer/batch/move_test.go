@@ -411,3 +411,38 @@ func TestMoveTogether(t *testing.T) {
 		t.Errorf("target %v, source %v", to, from)
 	}
 }
+
+// TestMoveSideBySide: more workers than connections, each of which needs one for
+// the transfer and looks at the source in the middle of it.
+func TestMoveSideBySide(t *testing.T) {
+	t.Parallel()
+	for _, pair := range []string{"disk ftp", "sftp disk", "ftp sftp"} {
+		from, to, _ := strings.Cut(pair, " ")
+		s := moveSetup{From: startEnd(t, from), To: startEnd(t, to), State: t.TempDir()}
+		names := make([]string, 20)
+		for i := range names {
+			names[i] = fmt.Sprintf("f%02d", i)
+		}
+		tree(t, s.From.Dir, names...)
+		books := ledger.Open(filepath.Join(s.State, "ledger.db"))
+		m := &Move{From: s.From.end(), To: s.To.end(), Key: "test", Name: "move", Ledger: books,
+			Job: transfer.Job{Lock: ledger.Locks{Dir: filepath.Join(s.State, "locks")}.Lock}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		err := Ordered(ctx, 4, func(ctx context.Context, yield func(Pickup) error) error {
+			return m.Pickups(ctx, yield)
+		}, func(ctx context.Context, p Pickup) error {
+			_, err := m.Deliver(ctx, p, transfer.Observer{})
+			return err
+		}, func(err error) error { return err })
+		cancel()
+		if err != nil {
+			t.Errorf("%s: %v", pair, err)
+		}
+		if got := contents(t, s.To.Dir); len(got) != len(names) || len(contents(t, s.From.Dir)) > 0 {
+			t.Errorf("%s: target %v", pair, got)
+		}
+		if err := errors.Join(m.From.Links.Close(t.Context()), m.To.Links.Close(t.Context()), books.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -80,6 +80,9 @@ func TestHash(t *testing.T) {
 					t.Errorf("%s was not used", c)
 				}
 			}
+			if n := srv.Log().Count("OPTS"); n > 6 { // UTF8, and each algorithm once
+				t.Errorf("%d OPTS: a refused algorithm is asked for again", n)
+			}
 			_, err := s.Extras().Hash(t.Context(), "missing", -1)
 			if f := faultOf(t, err); f.Code != 550 {
 				t.Errorf("%v", f)

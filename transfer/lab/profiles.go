@@ -83,7 +83,7 @@ var profiles = map[string]Quirks{
 		Extensions:  []string{"posix-rename@openssh.com"},
 		MaxRead:     32 << 10,
 		MaxSessions: 2,
-		SlowClose:   20 * time.Millisecond,
+		SlowClose:   5 * time.Millisecond,
 		Refuse:      map[string]uint32{"SETSTAT+MODE": fxFailure, "SYMLINK": fxOpUnsupported, "READLINK": fxOpUnsupported},
 	},
 

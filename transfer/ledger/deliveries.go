@@ -126,6 +126,20 @@ func (l *Ledger) Intend(ctx context.Context, d Delivery) (id int64, err error) {
 	return id, err
 }
 
+// Record writes down a delivery that is over already, of those that nothing has
+// to be finished or undone for. Began and all of the Result count.
+func (l *Ledger) Record(ctx context.Context, d Delivery) error {
+	return l.write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO deliveries
+			(run, job, process, partner, source, target, size, mtime, sha256, stage, note, began,
+			 outcome, attempts, codes, rule, reply, bytes, ended)
+			VALUES (?, ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			d.Run, d.Job, d.Partner, d.Source, d.Target, d.Size, nanos(d.ModTime), d.SHA256, d.Stage, d.Note, millis(d.Began),
+			d.Outcome, d.Attempts, joined(d.Codes), d.Rule, d.Reply, d.Bytes, millis(d.Ended))
+		return err
+	})
+}
+
 // Stage notes how far a delivery has come. When it returns the stage is on the
 // disk: only then may the caller do what the stage announces.
 func (l *Ledger) Stage(ctx context.Context, id int64, stage, note string) error {
@@ -134,13 +148,17 @@ func (l *Ledger) Stage(ctx context.Context, id int64, stage, note string) error 
 
 // Settle ends a delivery. One that is settled already is an error.
 func (l *Ledger) Settle(ctx context.Context, id int64, r Result) error {
-	codes := make([]string, len(r.Codes))
-	for i, c := range r.Codes {
-		codes[i] = strconv.Itoa(c)
-	}
 	return l.update(ctx, l.write, `UPDATE deliveries SET outcome = ?, attempts = ?, codes = ?, rule = ?, reply = ?, bytes = ?,
 		sha256 = CASE ? WHEN '' THEN sha256 ELSE ? END, ended = ? WHERE id = ? AND outcome = ''`,
-		r.Outcome, r.Attempts, strings.Join(codes, " "), r.Rule, r.Reply, r.Bytes, r.SHA256, r.SHA256, time.Now().UnixMilli(), id)
+		r.Outcome, r.Attempts, joined(r.Codes), r.Rule, r.Reply, r.Bytes, r.SHA256, r.SHA256, time.Now().UnixMilli(), id)
+}
+
+func joined(codes []int) string {
+	texts := make([]string, len(codes))
+	for i, c := range codes {
+		texts[i] = strconv.Itoa(c)
+	}
+	return strings.Join(texts, " ")
 }
 
 // errNoRow: the caller named what is not there, or is settled already.
@@ -172,9 +190,10 @@ type Match struct {
 // Delivered looks whether d was delivered before: the same Source and Target,
 // and the same content. The content is the same when both hashes are known and
 // equal; where one is unknown, when size and modification time, in whole
-// seconds, are.
+// seconds, are. What was only recorded does not count: nobody kept others from
+// taking it away at the target and asking for it again.
 func (l *Ledger) Delivered(ctx context.Context, d Delivery) (Match, error) {
-	found, err := l.deliveries(ctx, `WHERE outcome = 'done' AND source = ? AND target = ? ORDER BY id DESC`, d.Source, d.Target)
+	found, err := l.deliveries(ctx, `WHERE outcome = 'done' AND process <> '' AND source = ? AND target = ? ORDER BY id DESC`, d.Source, d.Target)
 	if err != nil {
 		return Match{}, err
 	}
@@ -251,10 +270,16 @@ type Query struct {
 	Limit int
 }
 
-func (q Query) where() (string, []any) {
+func (q Query) where(deliveries bool) (string, []any) {
 	clause, args := `WHERE began >= ?`, []any{millis(q.Since)}
 	if q.Job != "" {
-		clause, args = clause+` AND job = ?`, append(args, q.Job)
+		// A delivery may name what it is part of in its own way; its run names the job.
+		own := ` AND job = ?`
+		if deliveries {
+			own = ` AND (job = ? OR run IN (SELECT id FROM runs WHERE job = ?))`
+			args = append(args, q.Job)
+		}
+		clause, args = clause+own, append(args, q.Job)
 	}
 	if q.Source != "" {
 		clause, args = clause+` AND source = ?`, append(args, q.Source)
@@ -271,14 +296,14 @@ func (q Query) where() (string, []any) {
 
 // Deliveries are those that the query chooses, the latest first.
 func (l *Ledger) Deliveries(ctx context.Context, q Query) ([]Delivery, error) {
-	where, args := q.where()
+	where, args := q.where(true)
 	return l.deliveries(ctx, where, args...)
 }
 
 // Runs are those that the query chooses, the latest first.
 func (l *Ledger) Runs(ctx context.Context, q Query) ([]Run, error) {
 	q.Source = ""
-	where, args := q.where()
+	where, args := q.where(false)
 	var list []Run
 	alive := l.aliveness()
 	err := l.read(ctx, func(db *sql.DB) error {

@@ -41,7 +41,7 @@ func TestSuiteOnOpenSSH(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := transfertest.SSHD(t, o)
 			f := srv.Fixture(func(ctx context.Context) (transfer.Session, error) { return Dial(ctx, sshdOptions(srv)) })
-			f.Can = openssh
+			f.Can, f.Again = openssh, name != "key, internal"
 			transfertest.Run(t, f)
 		})
 	}
@@ -72,7 +72,6 @@ func profileAbilities() map[string]transfertest.Abilities {
 		a.Space, a.SetModTime, a.Chmod, a.NoPutResume = false, false, false, true
 	}
 	return map[string]transfertest.Abilities{
-		"openssh":         openssh,
 		"openssh-windows": change(drive),
 		"pkg-sftp":        change(func(a *transfertest.Abilities) { a.RenameReplaces = true }),
 		"sftpgo":          change(func(a *transfertest.Abilities) { a.RenameReplaces = true }),
@@ -95,6 +94,10 @@ func TestSuiteOnProfiles(t *testing.T) {
 	abilities := profileAbilities()
 	for _, name := range lab.Profiles() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if name == "openssh" {
+				return // TestSuiteOnLab, and all of it
+			}
 			quirks, _ := lab.Profile(name)
 			can, known := abilities[name]
 			if known == quirks.ReadOnly {
@@ -118,7 +121,8 @@ func TestSuiteOnProfiles(t *testing.T) {
 				Dial: func(ctx context.Context) (transfer.Session, error) {
 					return Dial(ctx, labOptions(srv, viaProxy, learned))
 				},
-				Dir: dir, Disk: filepath.Join(root, "home"), Can: can, Again: name != "iis-style",
+				Dir: dir, Disk: filepath.Join(root, "home"), Can: can,
+				Beside: true, Again: name != "iis-style",
 				Pause: func() func() {
 					proxy.Stall(true)
 					return func() { proxy.Stall(false) }

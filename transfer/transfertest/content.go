@@ -14,12 +14,12 @@ import (
 	"github.com/xfer-cli/xfer/transfer"
 )
 
-// sizes are those at which transports go wrong: nothing, one byte, around the
-// 32 KiB packet of SFTP, and one that needs many packets.
-var sizes = []int{0, 1, 1000, 32<<10 - 1, 32 << 10, 32<<10 + 1, large}
+// sizes are those at which transports go wrong: nothing, one byte, and around
+// the 32 KiB packet of SFTP. One that needs many packets comes on top.
+var sizes = []int{0, 1, 1000, 32<<10 - 1, 32 << 10, 32<<10 + 1}
 
 func testPutAndGet(e *env) {
-	for _, size := range sizes {
+	for _, size := range append(slices.Clone(sizes), e.large()) {
 		name := fmt.Sprint(size)
 		e.put(name, content(size))
 		e.holds(name, content(size))
@@ -62,8 +62,10 @@ func testPutOver(e *env) {
 
 // resumed are the places from which a transfer goes on: the edges of a file, and
 // the middle of a large one.
-var resumed = []struct{ off, size int }{
-	{1, 1_000_000}, {999_999, 1_000_000}, {1_000_000, 1_000_000}, {large / 2, large},
+func (e *env) resumed() []struct{ off, size int } {
+	return []struct{ off, size int }{
+		{1, 1_000_000}, {999_999, 1_000_000}, {1_000_000, 1_000_000}, {e.large() / 2, e.large()},
+	}
 }
 
 func testPutResumes(e *env) {
@@ -73,7 +75,7 @@ func testPutResumes(e *env) {
 		e.isFault(err)
 		return
 	}
-	for _, part := range resumed {
+	for _, part := range e.resumed() {
 		name := fmt.Sprintf("%d of %d", part.off, part.size)
 		e.put(name, content(part.size)[:part.off])
 		e.putOn(e.s, e.path(name), int64(part.off), whole(content(part.size)), int64(part.size-part.off))
@@ -118,7 +120,7 @@ func testGetResumes(e *env) {
 		e.isFault(err)
 		return
 	}
-	for _, part := range resumed {
+	for _, part := range e.resumed() {
 		name := fmt.Sprint(part.size)
 		e.put(name, content(part.size))
 		e.same(fmt.Sprintf("%d from %d on", part.size, part.off), e.get(e.path(name), int64(part.off)), content(part.size)[part.off:])
@@ -160,22 +162,23 @@ func (e *env) localFile(b []byte) *os.File {
 }
 
 func testProgress(e *env) {
-	src := whole(content(large))
+	size := e.large()
+	src := whole(content(size))
 	put := watchProgress(e, "put", 0)
 	src.Progress = put.seen
-	e.putOn(e.s, e.path("file"), 0, src, large)
-	put.reached(large)
+	e.putOn(e.s, e.path("file"), 0, src, int64(size))
+	put.reached(int64(size))
 
 	get := watchProgress(e, "get", 0)
-	_, err := e.s.Get(e.ctx, e.path("file"), 0, transfer.Sink{W: io.Discard, Size: large, Progress: get.seen})
+	_, err := e.s.Get(e.ctx, e.path("file"), 0, transfer.Sink{W: io.Discard, Size: int64(size), Progress: get.seen})
 	e.must(err)
-	get.reached(large)
+	get.reached(int64(size))
 
 	if e.Can.Resume {
-		rest := watchProgress(e, "get from the middle", large/2)
-		_, err := e.s.Get(e.ctx, e.path("file"), large/2, transfer.Sink{W: io.Discard, Size: large, Progress: rest.seen})
+		rest := watchProgress(e, "get from the middle", int64(size/2))
+		_, err := e.s.Get(e.ctx, e.path("file"), int64(size/2), transfer.Sink{W: io.Discard, Size: int64(size), Progress: rest.seen})
 		e.must(err)
-		rest.reached(large)
+		rest.reached(int64(size))
 	}
 }
 
@@ -228,9 +231,9 @@ func testSourceFails(e *env) {
 }
 
 func testSinkFails(e *env) {
-	e.put("file", content(large))
+	e.put("file", content(e.large()))
 	for _, room := range []int64{0, 100, 1_000_000} {
-		n, err := e.s.Get(e.ctx, e.path("file"), 0, transfer.Sink{W: &fullWriter{room: room}, Size: large})
+		n, err := e.s.Get(e.ctx, e.path("file"), 0, transfer.Sink{W: &fullWriter{room: room}, Size: int64(e.large())})
 		if !errors.Is(err, errBoom) {
 			e.Errorf("room for %d: %v, want the sink's error", room, err)
 		}

@@ -91,6 +91,14 @@ func content(n int) []byte {
 	return generate(n)
 }
 
+// large is the size of a file that needs many packets, in bytes.
+func (e *env) large() int {
+	if e.Again {
+		return large / 5
+	}
+	return large
+}
+
 var largeContent = sync.OnceValue(func() []byte { return generate(large) })
 
 func generate(n int) []byte {

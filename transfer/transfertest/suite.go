@@ -29,8 +29,9 @@ type Fixture struct {
 	// Can is what the server is expected to be able to do, no less and no more.
 	Can Abilities
 	// Again: the server passes the suite another way too, in another FTP mode or
-	// without TLS. What does not depend on that and takes long is left out: all
-	// names, and the listing of a large directory.
+	// without TLS, or is one of many alike. What does not depend on that and takes
+	// long is left out: all names, and the listing of a large directory; large
+	// files are smaller.
 	Again bool
 	// Beside: other tests run at the same time. Open files, which belong to the
 	// whole process, are then not counted.
