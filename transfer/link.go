@@ -52,7 +52,12 @@ const FactMaxConnections = "max-connections"
 
 // Link keeps a session to one server: it dials on first use, and again after
 // the session has died. It remembers the mode and what was learned about the
-// host. A Link is used by one goroutine; Close may be called from any.
+// host.
+//
+// Several operations may use a Link at the same time if Parallel says so. They
+// share the session: one that is lost is dialled anew once, whoever notices it
+// first, and each operation goes on by itself. A login that fails has failed for
+// all who wait for it. Close may be called from any goroutine.
 type Link struct {
 	loc    Location
 	dial   Dialer
@@ -61,17 +66,24 @@ type Link struct {
 	budget Budget // may be nil
 	most   int
 	wait   func(ctx context.Context, n int) error // may be nil
+	// dialling is held by the one who dials.
+	dialling chan struct{}
 
 	mu      sync.Mutex
 	session Session
-	slot    Slot
-	facts   Facts // nil until they are recalled
-	learned Facts // those of them that the memory does not know
+	// dials counts those that have come to an end; failed is what the last of
+	// them ended with, nil if it gave a session.
+	dials    int
+	failed   *policy.Fault
+	parallel bool
+	slot     Slot
+	facts    Facts // nil until they are recalled
+	learned  Facts // those of them that the memory does not know
 }
 
 // NewLink prepares a link; nothing is dialled yet. memory may be nil.
 func NewLink(loc Location, dial Dialer, mode Mode, memory Memory) *Link {
-	return &Link{loc: loc, dial: dial, mode: mode, memory: memory}
+	return &Link{loc: loc, dial: dial, mode: mode, memory: memory, dialling: make(chan struct{}, 1)}
 }
 
 // LimitConnections makes the link take a slot of the budget before it dials, and
@@ -86,27 +98,73 @@ func (l *Link) LimitRate(wait func(ctx context.Context, n int) error) { l.wait =
 // Location is the server that the link goes to.
 func (l *Link) Location() Location { return l.loc }
 
+// Parallel says whether several operations may use the link at the same time. It
+// is known once there has been a session.
+func (l *Link) Parallel() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.parallel
+}
+
 // Session gives the live session, dialling if there is none. While other
 // processes use up the budget of the host it waits for them.
 func (l *Link) Session(ctx context.Context) (Session, error) {
-	if s := l.live(); s != nil {
-		return s, nil
+	return l.user().session(ctx)
+}
+
+// connect gives the live session, or else dials, one at a time, with the number
+// of the dial that made it. The caller has heard of the dials up to known: how a
+// later one ended is news for it, which saves a dial of its own.
+func (l *Link) connect(ctx context.Context, known int) (Session, int, error) {
+	if s, n := l.live(); s != nil {
+		return s, n, nil
+	}
+	select {
+	case l.dialling <- struct{}{}:
+		defer func() { <-l.dialling }()
+	case <-ctx.Done():
+		return nil, known, policy.LocalFault("wait", "", context.Cause(ctx))
+	}
+	if s, n := l.live(); s != nil {
+		return s, n, nil
+	}
+	if n, f := l.lastFailure(); n > known && f != nil {
+		return nil, n, f
 	}
 	l.drop()
 	if err := l.recall(ctx); err != nil {
-		return nil, err
+		return nil, known, err
 	}
 	s, err := l.open(ctx)
-	if err != nil {
-		return nil, l.annotate(err)
+	if err = l.annotate(err); err != nil && ctx.Err() != nil {
+		return nil, known, err // it ended with the caller, and is nobody else's
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dials++
+	if err != nil {
+		f := *policy.FaultOf(err)
+		l.failed = &f
+		return nil, l.dials, err
+	}
+	l.failed, l.parallel = nil, s.Extras().Parallel
 	if l.wait != nil {
 		s = paced{s, l.wait}
 	}
-	l.mu.Lock()
 	l.session = s
-	l.mu.Unlock()
-	return s, nil
+	return s, l.dials, nil
+}
+
+// lastFailure is how the last dial failed, nil if it did not. Each caller gets a
+// fault of its own, to add to.
+func (l *Link) lastFailure() (dials int, f *policy.Fault) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		return l.dials, nil
+	}
+	own := *l.failed
+	return l.dials, &own
 }
 
 // recall asks the memory, once.
@@ -227,94 +285,15 @@ func (l *Link) known(ctx context.Context, names ...string) (*Fact, error) {
 	return nil, nil
 }
 
-// live is the session if there is one that can be used, nil otherwise.
-func (l *Link) live() Session {
+// live is the session if there is one that can be used, nil otherwise, and the
+// number of dials so far.
+func (l *Link) live() (Session, int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.session != nil && l.session.Alive() {
-		return l.session
+		return l.session, l.dials
 	}
-	return nil
-}
-
-// Reconnect drops the session and logs in anew.
-func (l *Link) Reconnect(ctx context.Context) error {
-	l.drop()
-	_, err := l.Session(ctx)
-	return err
-}
-
-// SwitchMode changes between passive and active, on the same login where the
-// session can, else with a new one.
-func (l *Link) SwitchMode(ctx context.Context) error {
-	before := l.mode
-	l.mode = before.other()
-	if s := l.live(); s != nil {
-		if f := s.Extras().SwitchMode; f != nil && f(ctx) == nil {
-			return nil
-		}
-	}
-	err := l.Reconnect(ctx)
-	if err != nil {
-		l.mode = before // the switch is still due
-	}
-	return err
-}
-
-// other is the mode after a switch. A wish that forbids the switch never gets here.
-func (m Mode) other() Mode {
-	if m == ModeActive {
-		return ModePassive
-	}
-	return ModeActive
-}
-
-// canSwitch says whether the other mode is possible now.
-func (l *Link) canSwitch() bool {
-	if l.mode == ModePassiveOnly || l.mode == ModeActiveOnly {
-		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.session != nil && l.session.Extras().SwitchMode != nil
-}
-
-// Op makes try an operation of the engine, with the remedies of this link. need
-// is how many bytes it writes, for the diagnosis; 0 if none.
-func (l *Link) Op(name string, need int64, try func(context.Context, Session) error) policy.Op {
-	return policy.Op{
-		Name: name,
-		Try: func(ctx context.Context) error {
-			s, err := l.Session(ctx)
-			if err != nil {
-				return err
-			}
-			return l.annotate(try(ctx, s))
-		},
-		Reconnect:  l.Reconnect,
-		SwitchMode: l.SwitchMode,
-		Diagnose: func(ctx context.Context, f *policy.Fault) policy.Verdict {
-			return l.diagnose(ctx, f, need)
-		},
-		Can: func(r policy.Remedy) bool { return r != policy.SwitchMode || l.canSwitch() },
-		About: func(r policy.Remedy) string {
-			if r == policy.SwitchMode {
-				return "switching to " + l.mode.other().String()
-			}
-			return ""
-		},
-	}
-}
-
-// diagnose asks the session for the cause. Where it can't say, the verdict of
-// the bare code stands, and nothing is repeated on a guess.
-func (l *Link) diagnose(ctx context.Context, f *policy.Fault, need int64) policy.Verdict {
-	if s, err := l.Session(ctx); err == nil && s.Extras().Diagnose != nil {
-		return s.Extras().Diagnose(ctx, f, need)
-	}
-	v := policy.Classify(f)
-	v.Remedy = policy.GiveUp
-	return v
+	return nil, l.dials
 }
 
 // annotate adds to a fault what the adapter can't know: how a person would
@@ -340,10 +319,17 @@ func (l *Link) annotate(err error) error {
 }
 
 // drop closes the session and keeps what it learned, and the slot.
-func (l *Link) drop() {
+func (l *Link) drop() { l.dropIf(func(int) bool { return true }) }
+
+// dropIf drops the session if the number of dials so far is as it should be.
+func (l *Link) dropIf(ok func(dials int) bool) {
 	l.mu.Lock()
 	s := l.session
-	l.session = nil
+	if !ok(l.dials) {
+		s = nil
+	} else {
+		l.session = nil
+	}
 	l.mu.Unlock()
 	if s == nil {
 		return

@@ -132,10 +132,11 @@ func TestLinkTakesASlot(t *testing.T) {
 			return server.dial(ctx, h)
 		}, ModeAuto, memory)
 		l.LimitConnections(budget, c.most)
-		if _, err := l.Session(t.Context()); (err == nil) != (c.dial[0] == nil) {
+		u := l.user()
+		if _, err := u.session(t.Context()); (err == nil) != (c.dial[0] == nil) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := l.Reconnect(t.Context()); err != nil {
+		if err := u.reconnect(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := l.Close(t.Context()); err != nil {

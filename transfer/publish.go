@@ -259,7 +259,7 @@ func (r *run) discard(ctx context.Context, temp string, cause error) {
 	// The context may be over, the file must go all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), DefaultTimeout)
 	defer cancel()
-	if s := r.link.live(); s != nil {
+	if s, _ := r.link.live(); s != nil {
 		_ = s.Remove(ctx, temp) // a courtesy; the failure that led here is what is reported
 	}
 }

@@ -88,15 +88,16 @@ func (s *relaySource) identity() string {
 // relayOp is the data transfer. Either server may fail, and it is the one that
 // did which is dialled anew.
 func (r *run) relayOp(src *relaySource, temp string) policy.Op {
-	failed := r.link
-	op := r.link.Op(r.job.Name(), src.info.Size, func(ctx context.Context, s Session) (err error) {
+	source, target := src.link.user(), r.link.user()
+	failed := target
+	op := target.op(r.job.Name(), src.info.Size, func(ctx context.Context, s Session) (err error) {
 		defer func() { r.aboutFinal(err, temp) }()
-		failed = src.link
-		in, err := src.link.Session(ctx)
+		failed = source
+		in, err := source.session(ctx)
 		if err != nil {
-			return src.link.annotate(err)
+			return err
 		}
-		failed = r.link
+		failed = target
 		off, err := r.resumeRelay(ctx, in, s, src, temp)
 		if err != nil {
 			return err
@@ -105,7 +106,7 @@ func (r *run) relayOp(src *relaySource, temp string) policy.Op {
 		n, getErr, err := pump(ctx, in, src.path, s, temp, off, src.info.Size, r.moved(off))
 		r.safe = max(r.safe, off+n)
 		if getErr != nil {
-			failed = src.link
+			failed = source
 			return src.link.annotate(getErr)
 		}
 		if err != nil {
@@ -117,15 +118,10 @@ func (r *run) relayOp(src *relaySource, temp string) policy.Op {
 		return r.verifySent(ctx, s, temp)
 	})
 	op.Progress = func() int64 { return r.safe }
-	op.Reconnect = func(ctx context.Context) error { return failed.Reconnect(ctx) }
-	op.SwitchMode = func(ctx context.Context) error { return failed.SwitchMode(ctx) }
-	op.Can = func(m policy.Remedy) bool { return m != policy.SwitchMode || failed.canSwitch() }
-	op.About = func(m policy.Remedy) string {
-		if m == policy.SwitchMode {
-			return "switching to " + failed.mode.other().String()
-		}
-		return ""
-	}
+	op.Reconnect = func(ctx context.Context) error { return failed.reconnect(ctx) }
+	op.SwitchMode = func(ctx context.Context) error { return failed.switchMode(ctx) }
+	op.Can = func(m policy.Remedy) bool { return failed.can(m) }
+	op.About = func(m policy.Remedy) string { return failed.about(m) }
 	op.Reconcile = func(ctx context.Context) (bool, error) {
 		s, err := r.link.Session(ctx)
 		if err != nil {

@@ -118,6 +118,18 @@ func (a *app) tell(err error) {
 	}
 }
 
+// problem reports an error that does not end the command.
+func (a *app) problem(name string, err error) {
+	switch kind := kindOf(err); kind {
+	case policy.KindUsage, policy.KindConfig:
+		a.tell(err)
+		a.report.failed++
+		a.report.worst = worse(a.report.worst, kind)
+	default:
+		a.report.failure(name, err)
+	}
+}
+
 // start prepares the output; it is called again when the flags are known.
 func (a *app) start() {
 	level := slog.LevelInfo

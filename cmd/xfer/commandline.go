@@ -64,12 +64,19 @@ func (l CommandLine) String() string {
 	return strings.Join(words, " ")
 }
 
+// partner is the other side, for the history.
+func (l CommandLine) partner() string {
+	if isRemote(l.Destination) {
+		return l.Destination
+	}
+	return l.Source
+}
+
 // check finds what no run could do. The errors do not repeat values: one may be a
 // secret in the wrong place.
-func (l CommandLine) check() (errs []error) {
-	if !slices.Contains(verbs, l.Do) {
-		return []error{fmt.Errorf("do: must be one of %s", strings.Join(verbs, ", "))}
-	}
+func (l CommandLine) check() []error { return append(l.checkEnds(), l.checkOptions()...) }
+
+func (l CommandLine) checkEnds() (errs []error) {
 	for _, end := range []struct{ key, value string }{{"source", l.Source}, {"destination", l.Destination}} {
 		switch {
 		case end.value == "":
@@ -84,6 +91,13 @@ func (l CommandLine) check() (errs []error) {
 			}
 		}
 	}
+	return errs
+}
+
+func (l CommandLine) checkOptions() (errs []error) {
+	if !slices.Contains(verbs, l.Do) {
+		return []error{fmt.Errorf("do: must be one of %s", strings.Join(verbs, ", "))}
+	}
 	for key, v := range l.Options {
 		if slices.Contains(person, key) {
 			errs = append(errs, fmt.Errorf("options.%s: is said on the command line only", key))
@@ -95,18 +109,25 @@ func (l CommandLine) check() (errs []error) {
 			errs = append(errs, fmt.Errorf("options.%s: must be a value or a list of values", key))
 		}
 	}
-	if len(errs) > 0 {
-		return errs
+	if len(errs) == 0 {
+		if err := l.parse(); err != nil {
+			errs = append(errs, err)
+		}
 	}
+	return errs
+}
+
+// parse looks whether the command has these options.
+func (l CommandLine) parse() error {
 	root := newApp(system{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard, env: func(string) string { return "" }}).rootCommand()
 	cmd, rest, err := root.Find(l.args())
 	if err == nil {
 		err = cmd.ParseFlags(rest)
 	}
 	if err != nil {
-		errs = append(errs, optionError(cmd, err))
+		return optionError(cmd, err)
 	}
-	return errs
+	return nil
 }
 
 // optionError names the option, and not its value.

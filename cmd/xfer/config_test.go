@@ -23,7 +23,8 @@ func TestExampleConfig(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatalf("problems: %q", problems)
 	}
-	for _, typ := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Site](), reflect.TypeFor[PolicyConfig](), reflect.TypeFor[CodeOverride]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Site](), reflect.TypeFor[PolicyConfig](), reflect.TypeFor[CodeOverride](),
+		reflect.TypeFor[JobConfig](), reflect.TypeFor[Expect](), reflect.TypeFor[HookConfig]()} {
 		for _, f := range reflect.VisibleFields(typ) {
 			if key := f.Tag.Get("toml"); key != "" && !regexp.MustCompile(`(?m)(^|\[|\{ |, |\.)`+key+`( =|\]|\.)`).Match(data) {
 				t.Errorf("%s: key %q is not shown", typ.Name(), key)
@@ -94,6 +95,14 @@ func TestConfigProblems(t *testing.T) {
 		{"verify", "[defaults]\nverify = \"hunter2\"\n", []string{"2: defaults.verify: must be one of size, hash, readback"}},
 		{"overrides", "[policy.codes]\n\"530\" = { remedy = \"retry\" }\n\"999\" = { remedy = \"fail\" }\n\"452\" = { remedy = \"dance\" }\n",
 			[]string{" policy.codes: 452: remedy must be one of", " policy.codes: 530: ", " policy.codes: no such code or rule: \"999\""}},
+		{"jobs", "[job.a]\ndo = \"move\"\nsource = \"out\"\ndestination = \"acme:in\"\noptions = { setle = 1, json = true }\n[job.b]\ndo = \"put\"\nsource = \"/out\"\ndestination = \"sftp://u:hunter2@h/\"\noptions = { verify = \"hunter2\", jobs = \"hunter2\" }\n",
+			[]string{" job.a: options.json: is said on the command line only", " job.a: source: must be absolute", " job.b: destination: a secret does not belong", " job.b: options.jobs: must be a number"}},
+		{"a job's keys", "[job.a]\nsorce = 1\n[job.a.expect]\nbye = \"06:00\"\n[job.a.on_failure]\ncmd = []\n",
+			[]string{"2: unknown key job.a.sorce; did you mean source?", "4: unknown key job.a.expect.bye; did you mean by?", "6: unknown key job.a.on_failure.cmd", " job.a: destination: missing", " job.a: do: must be one of", " job.a: source: missing"}},
+		{"a job's times", "[job.a]\nschedule = \"every day\"\n", []string{"2: job.a.schedule: must be five fields"}},
+		{"a job's window", "[job.a]\nwindow = \"22-5\"\n", []string{"2: job.a.window: must be two times of day"}},
+		{"a job's options", "[job.a]\ndo = \"move\"\nsource = \"/out\"\ndestination = \"acme:in\"\noptions = { setle = 1 }\non_success = { url = \"hunter2\" }\n",
+			[]string{" job.a: on_success: url: must begin with", " job.a: options: move has no option setle; did you mean settle?"}},
 		{"site name", "[site.a]\nprotocol = \"ftp\"\nhost = \"h\"\n", []string{" site.a: a site's name has at least two characters"}},
 	}
 	for _, tt := range tests {

@@ -173,14 +173,11 @@ func (a *app) checkJobs(ctx context.Context, names []string) error {
 		}
 		for _, h := range job.hooks() {
 			if err := a.checkHook(h.HookConfig); err != nil {
-				problems = append(problems, policy.GiveUpOn("check "+name+" "+h.key, policy.FaultOf(err)))
+				problems = append(problems, fmt.Errorf("job %s, %s: %w", name, h.key, err))
 			}
 		}
 		for _, err := range problems {
-			if kind := kindOf(err); kind == policy.KindUsage || kind == policy.KindConfig {
-				return err
-			}
-			a.report.failure("check "+name, err)
+			a.problem("check "+name, err)
 		}
 		if len(problems) == 0 && !a.flags.quiet {
 			_, _ = fmt.Fprintf(a.report.stdout, "ok: %s\n", name)

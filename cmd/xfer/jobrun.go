@@ -225,7 +225,7 @@ func (r *jobRun) work(ctx context.Context, end time.Time) {
 	a := r.app
 	c := a.child()
 	c.runID, c.told, c.observe = r.id, r.tally.add, r.tally.remedy
-	r.tally.each = func(o outcome) { r.record(ctx, o) }
+	r.tally.each = func(o outcome) { a.record(ctx, r.id, r.name, r.CommandLine, o) }
 	if !end.IsZero() {
 		c.until = end
 		rate, err := r.measured(ctx)
@@ -240,14 +240,15 @@ func (r *jobRun) work(ctx context.Context, end time.Time) {
 	r.kind = worse(r.kind, kindOf(c.do(ctx, a.flags, line)))
 }
 
-// record notes a file in the ledger. What is moved has its own entries there.
-func (r *jobRun) record(ctx context.Context, o outcome) {
+// record notes a file of a run in the ledger. What is moved has its own entries
+// there.
+func (a *app) record(ctx context.Context, run int64, job string, l CommandLine, o outcome) {
 	if o.Op == "move" || o.Status == "skipped" || o.Status == "planned" {
 		return
 	}
 	now := time.Now()
 	d := ledger.Delivery{
-		Run: r.id, Job: r.name, Partner: partner(r.CommandLine), Source: o.Source, Target: o.Target, Size: o.Size,
+		Run: run, Job: job, Partner: l.partner(), Source: o.Source, Target: o.Target, Size: o.Size,
 		Began: now.Add(-time.Duration(o.Seconds * float64(time.Second))),
 	}
 	d.Result = ledger.Result{Outcome: ledger.Done, Attempts: o.Tries, Bytes: o.Sent, Ended: now}
@@ -257,17 +258,9 @@ func (r *jobRun) record(ctx context.Context, o outcome) {
 			d.Codes = []int{f.Code}
 		}
 	}
-	if err := r.app.state.ledger().Record(context.WithoutCancel(ctx), d); err != nil {
-		r.app.forgetful(err)
+	if err := a.state.ledger().Record(context.WithoutCancel(ctx), d); err != nil {
+		a.forgetful(err)
 	}
-}
-
-// partner is the other side of a line.
-func partner(l CommandLine) string {
-	if isRemote(l.Destination) {
-		return l.Destination
-	}
-	return l.Source
 }
 
 // measured is the rate in bytes per second of the largest file among the last
@@ -382,11 +375,7 @@ func (r *jobRun) close(ctx context.Context) {
 func (r *jobRun) hook(ctx context.Context, h HookConfig, s summary) {
 	if err := r.app.tellHook(ctx, fmt.Sprintf("%s-%d-%s", r.name, r.id, s.Status), h, s); err != nil {
 		r.kind = worse(r.kind, kindOf(err))
-		if r.kind == policy.KindConfig {
-			r.app.tell(err)
-		} else {
-			r.app.report.failure("hook of "+r.summary.name(), err)
-		}
+		r.app.problem("hook of "+r.summary.name(), err)
 		if r.summary.Status == "done" {
 			r.summary.Status = "failed"
 		}

@@ -12,25 +12,43 @@ import (
 
 // Links are the connections to one server: opened when they are needed, never
 // more than the limit. When the server says that it has too many of ours, the
-// limit falls to what it bears.
+// limit falls to what it bears. A connection that is Parallel (SFTP) is shared.
 type Links struct {
 	loc    transfer.Location
 	open   func() *transfer.Link
 	engine *policy.Engine
 
-	mu     sync.Mutex
-	limit  int
-	opened int // idle or in use
-	idle   []*transfer.Link
-	// connecting: one link is about to log in. The others wait for it: a wrong
-	// password is sent once, and a refusal says how many the server bears.
-	connecting bool
+	mu    sync.Mutex
+	limit int
+	links []*shared
+	// connecting is how many are about to log in. Until one has succeeded the
+	// others wait for it: a wrong password is sent once.
+	connecting int
+	proven     bool
 	refused    error         // the login
 	changed    chan struct{} // closed when there may be a link for who waits
 }
 
-// NewLinks prepares up to limit connections to the server of loc. open makes a
-// link, which dials nothing yet.
+// shared is one of the links, and how many use it.
+type shared struct {
+	*transfer.Link
+	users int
+	// retired: it goes when its last user is done.
+	retired bool
+}
+
+const (
+	// share is how many use a Parallel link at the same time. It is about what
+	// hides a round trip time of 20 ms behind the work of a server's process.
+	share = 64
+	// logins is how many connections log in at the same time: fewer than the ten
+	// from which OpenSSH drops some (MaxStartups).
+	logins = 8
+)
+
+// NewLinks prepares connections to the server of loc for limit users at a time:
+// as many connections, fewer if they can be shared. open makes a link, which
+// dials nothing yet.
 func NewLinks(loc transfer.Location, open func() *transfer.Link, e *policy.Engine, limit int) *Links {
 	return &Links{loc: loc, open: open, engine: e, limit: max(1, limit), changed: make(chan struct{})}
 }
@@ -41,8 +59,8 @@ func (p *Links) Location() transfer.Location { return p.loc }
 // errCrowded ends the patience of a connection that others can stand in for.
 var errCrowded = errors.New("the server wants fewer connections")
 
-// Use runs f on a connection that nobody else uses, after waiting for one if
-// need be. When the server has too many connections and this one is not the
+// Use runs f on a connection that nobody else uses, or that is Parallel, after
+// waiting for one if need be. When the server has too many connections and this one is not the
 // last, f is begun again on another. name is as in transfer.Stat.
 //
 // Within f, a Use with f's context gets the same connection: whoever holds one
@@ -57,13 +75,12 @@ func (p *Links) Use(ctx context.Context, name string, f func(context.Context, *t
 			return gaveUp(name, err)
 		}
 		err = p.try(ctx, l, fresh, name, f)
-		switch {
-		case isCrowded(err) && p.retire(l):
+		retired := isCrowded(err) && p.retire(l)
+		if p.release(l, err) {
 			_ = l.Close(ctx) // it has no connection, that is why it goes
-		case errors.Is(err, errCrowded): // it became the last one meanwhile
-			p.release(l)
-		default:
-			p.release(l)
+		}
+		// Or else it became the last one meanwhile.
+		if !retired && !errors.Is(err, errCrowded) {
 			return err
 		}
 	}
@@ -71,7 +88,7 @@ func (p *Links) Use(ctx context.Context, name string, f func(context.Context, *t
 
 // try runs f. Only on the last connection the engine may wait for the server to
 // have room again: the others give theirs up at once.
-func (p *Links) try(ctx context.Context, l *transfer.Link, fresh bool, name string, f func(context.Context, *transfer.Link, *policy.Engine) error) error {
+func (p *Links) try(ctx context.Context, l *shared, fresh bool, name string, f func(context.Context, *transfer.Link, *policy.Engine) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	e := &policy.Engine{Limits: p.engine.Limits, Observe: func(ev policy.Event) {
@@ -82,11 +99,11 @@ func (p *Links) try(ctx context.Context, l *transfer.Link, fresh bool, name stri
 		}
 	}}
 	if fresh {
-		if err := p.connect(ctx, l, name, e); err != nil {
+		if err := p.connect(ctx, l.Link, name, e); err != nil {
 			return err
 		}
 	}
-	return f(context.WithValue(ctx, p, held{l, e}), l, e)
+	return f(context.WithValue(ctx, p, held{l.Link, e}), l.Link, e)
 }
 
 // held is the connection of a context, by its Links.
@@ -100,12 +117,18 @@ func (p *Links) connect(ctx context.Context, l *transfer.Link, name string, e *p
 	err := e.Do(ctx, l.Op(name, 0, func(context.Context, transfer.Session) error { return nil }))
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.note(err)
+	p.connecting--
+	p.proven = p.proven || err == nil
+	p.tellChanged()
+	return err
+}
+
+// note keeps a refused login from being sent again. p.mu is held.
+func (p *Links) note(err error) {
 	if g, ok := errors.AsType[*policy.GaveUp](err); ok && g.Verdict.Login {
 		p.refused = err
 	}
-	p.connecting = false
-	p.tellChanged()
-	return err
 }
 
 // gaveUp is the end of what got no connection.
@@ -121,19 +144,20 @@ func isCrowded(err error) bool {
 	return ok && (g.Verdict.Crowded || errors.Is(g.Why, errCrowded))
 }
 
-func (p *Links) acquire(ctx context.Context) (l *transfer.Link, fresh bool, err error) {
+func (p *Links) acquire(ctx context.Context) (l *shared, fresh bool, err error) {
 	for {
 		p.mu.Lock()
 		changed := p.changed
-		switch n := len(p.idle); {
+		switch l = p.free(); {
 		case p.refused != nil:
-			err = p.refused
-		case n > 0:
-			l, p.idle = p.idle[n-1], p.idle[:n-1]
-		case !p.connecting && p.opened < p.limit:
-			l, fresh = p.open(), true
-			p.connecting = true
-			p.opened++
+			l, err = nil, p.refused
+		case l == nil && p.mayOpen():
+			l, fresh = &shared{Link: p.open()}, true
+			p.links = append(p.links, l)
+			p.connecting++
+		}
+		if l != nil {
+			l.users++
 		}
 		p.mu.Unlock()
 		if l != nil || err != nil {
@@ -147,30 +171,62 @@ func (p *Links) acquire(ctx context.Context) (l *transfer.Link, fresh bool, err 
 	}
 }
 
-func (p *Links) release(l *transfer.Link) {
+// free is a link with room for one more user, nil if there is none.
+func (p *Links) free() *shared {
+	for _, l := range slices.Backward(p.links) {
+		if l.users == 0 || l.users < share && l.Parallel() {
+			return l
+		}
+	}
+	return nil
+}
+
+// mayOpen says whether one more connection is wanted and allowed now.
+func (p *Links) mayOpen() bool {
+	most, atOnce := p.limit, 1
+	if p.proven {
+		atOnce = logins
+	}
+	if slices.ContainsFunc(p.links, func(l *shared) bool { return l.Parallel() }) {
+		most = (p.limit + share - 1) / share
+	}
+	return len(p.links) < most && p.connecting < atOnce
+}
+
+// release says whether the link is to be closed: it was retired, and this was
+// its last user. err is what came of the use.
+func (p *Links) release(l *shared, err error) (last bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.idle = append(p.idle, l)
+	p.note(err)
+	l.users--
 	p.tellChanged()
+	return l.retired && l.users == 0
 }
 
 // retire takes a link away for good, unless it is the last.
-func (p *Links) retire(l *transfer.Link) bool {
+func (p *Links) retire(l *shared) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.opened == 1 {
+	if l.retired {
+		return true
+	}
+	if len(p.links) == 1 {
 		return false
 	}
-	p.opened--
-	p.limit = p.opened
-	p.tellChanged()
+	l.retired = true
+	p.links = slices.DeleteFunc(p.links, func(other *shared) bool { return other == l })
+	p.limit = len(p.links)
+	if slices.ContainsFunc(p.links, func(l *shared) bool { return l.Parallel() }) {
+		p.limit *= share
+	}
 	return true
 }
 
 func (p *Links) isLast() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.opened == 1
+	return len(p.links) == 1
 }
 
 func (p *Links) tellChanged() {
@@ -178,15 +234,17 @@ func (p *Links) tellChanged() {
 	p.changed = make(chan struct{})
 }
 
-// Close ends the idle connections; none may be in use.
+// Close ends the connections; none may be in use.
 func (p *Links) Close(ctx context.Context) error {
 	p.mu.Lock()
-	idle := slices.Clone(p.idle)
-	p.idle, p.opened = nil, p.opened-len(p.idle)
+	links := p.links
+	p.links = nil
 	p.mu.Unlock()
-	var errs []error
-	for _, l := range idle {
-		errs = append(errs, l.Close(ctx))
+	var wg sync.WaitGroup
+	errs := make([]error, len(links))
+	for i, l := range links {
+		wg.Go(func() { errs[i] = l.Close(ctx) })
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 
 	"github.com/xfer-cli/xfer/policy"
@@ -39,22 +38,6 @@ func OpenResults(path string, each func(line []byte)) (*Results, error) {
 		return nil, policy.LocalFault("read", path, err)
 	}
 	return &Results{f, path}, nil
-}
-
-// ReadResults calls each with the lines of the file; one that is missing has none.
-func ReadResults(path string, each func(line []byte)) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return policy.LocalFault("open", path, err)
-	}
-	defer f.Close() // only read from
-	if _, err := readLines(f, each); err != nil {
-		return policy.LocalFault("read", path, err)
-	}
-	return nil
 }
 
 // readLines gives the length of the lines that are whole.

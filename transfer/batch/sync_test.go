@@ -247,7 +247,7 @@ func TestSyncBetween(t *testing.T) {
 }
 
 // TestSyncIncomplete: a directory that can't be listed, at the source or the
-// target, and a name that can't be read: nothing is deleted anywhere.
+// target: nothing is deleted anywhere.
 func TestSyncIncomplete(t *testing.T) {
 	mlsd := lab.Rule{On: "MLSD", Do: lab.Reply(550, "Permission denied.")}
 	for name, broken := range map[string]struct{ src, dst []lab.Rule }{

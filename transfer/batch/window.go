@@ -44,8 +44,12 @@ func (t TimeOfDay) Last(at time.Time) time.Time {
 // "22:00-05:30". The zero value is the whole day.
 type Window struct{ From, To TimeOfDay }
 
-// UnmarshalText reads it.
+// UnmarshalText reads it; "" is the whole day.
 func (w *Window) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*w = Window{}
+		return nil
+	}
 	from, to, ok := strings.Cut(string(text), "-")
 	var v Window
 	err := errors.Join(v.From.UnmarshalText([]byte(from)), v.To.UnmarshalText([]byte(to)))

@@ -281,8 +281,9 @@ func (s *ftpSession) connectData(offer *dataOffer) (*net.TCPConn, error) {
 		<-ctx.Done() // nobody gets through
 		return nil, errNobody
 	}
-	defer context.AfterFunc(ctx, func() { _ = offer.ln.SetDeadline(time.Unix(1, 0)) })()
-	conn, err := offer.ln.AcceptTCP()
+	ln := offer.ln // offer is emptied while the func below may still run
+	defer context.AfterFunc(ctx, func() { _ = ln.SetDeadline(time.Unix(1, 0)) })()
+	conn, err := ln.AcceptTCP()
 	if err != nil {
 		return nil, errNobody
 	}
