@@ -253,7 +253,7 @@ func TestPlaceholders(t *testing.T) {
 
 // The words follow one form, so that the three lines of a failure read as one.
 func TestRowsReadWell(t *testing.T) {
-	commands := []string{"ls", "stat", "rm", "put", "get", "mkdir", "hosts"}
+	commands := []string{"ls", "stat", "rm", "put", "get", "mkdir", "hosts", "history", "run", "recover"}
 	invoked := regexp.MustCompile(`\bxfer (?:--?\S+ (?:FILE |active )?)*([a-z]+)`)
 	for _, r := range Rows() {
 		for field, text := range map[string]string{"head": r.Head, "means": r.Means, "does": r.Does, "next": r.Next} {

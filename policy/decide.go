@@ -94,6 +94,8 @@ type History struct {
 	Tries int
 	// Same counts those of them that had this verdict's rule, this one included.
 	Same int
+	// Advanced: the last try got further before it failed.
+	Advanced bool
 	// Switched: the mode was already changed once.
 	Switched bool
 	// Backoff is the delay that the backoff proposes for the next try.
@@ -153,6 +155,11 @@ func (l Limits) Decide(v Verdict, h History, can Remedies) (Remedy, time.Duratio
 func (l Limits) pace(v Verdict, h History) (tries int, delay time.Duration) {
 	tries, delay = l.Tries, h.Backoff
 	switch v.Pace {
+	case Steady:
+		// Whoever serves us until the connection breaks is there, and not crowded.
+		if h.Advanced && (v.Remedy == Reconnect || v.Remedy == Reconcile) {
+			delay = 0
+		}
 	case AtOnce:
 		if h.Same == 1 {
 			delay = 0

@@ -20,6 +20,8 @@ func TestDecide(t *testing.T) {
 	none := Remedies(0)
 	without := func(r Remedy) Remedies { return all &^ (1 << r) }
 	first := History{Tries: 1, Same: 1, Backoff: backoff}
+	advanced := first
+	advanced.Advanced = true
 	at := func(tries, same int) History { return History{Tries: tries, Same: same, Backoff: backoff} }
 
 	for _, c := range []struct {
@@ -34,6 +36,11 @@ func TestDecide(t *testing.T) {
 		{"retry", Verdict{Remedy: Retry}, first, all, Retry, backoff},
 		{"retry needs nothing", Verdict{Remedy: Retry}, first, none, Retry, backoff},
 		{"reconnect", Verdict{Remedy: Reconnect}, first, all, Reconnect, backoff},
+		{"after progress at once", Verdict{Remedy: Reconnect}, advanced, all, Reconnect, 0},
+		{"after progress, what is not about the connection", Verdict{Remedy: Retry}, advanced, all, Retry, backoff},
+		{"after progress, a crowded server", Verdict{Remedy: Reconnect, Pace: Slow}, advanced, all, Reconnect, 5 * backoff},
+		{"after progress, harmless to repeat", Verdict{Remedy: Reconcile}, advanced, without(Reconcile), Reconnect, 0},
+		{"after progress, override: delay", Verdict{Remedy: Reconnect, Delay: time.Minute}, advanced, all, Reconnect, time.Minute},
 		{"no way to reconnect", Verdict{Remedy: Reconnect}, first, without(Reconnect), Retry, backoff},
 
 		{"switch at once", Verdict{Remedy: SwitchMode}, first, all, SwitchMode, 0},

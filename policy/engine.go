@@ -179,7 +179,8 @@ func (r *run) attempt(ctx context.Context) error {
 
 // handle decides about a fault and waits. It returns nil to go on.
 func (r *run) handle(ctx context.Context, f *Fault) *GaveUp {
-	if p := r.op.progress(); p > r.progress {
+	p := r.op.progress()
+	if r.history.Advanced = p > r.progress; r.history.Advanced {
 		r.progress = p
 		r.history.Tries, r.history.Same, r.history.Backoff = 0, 0, 0
 		r.delays.Reset()

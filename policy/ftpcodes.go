@@ -246,7 +246,7 @@ var ftpRows = []Row{
 		Head:   "{host} closed the connection",
 		Means:  "the server ends the session by itself; a new connection usually works, perhaps a little later",
 		Causes: []string{"the server is overloaded or being restarted", "too many connections", "an idle session was closed", "the address is not welcome there"},
-		Does:   "logs in anew with growing delays and resumes",
+		Does:   "logs in anew, at once after progress, else with growing delays, and resumes",
 		Next:   "run the same command later; if it goes on, ask the server's operator whether your address and login are let in",
 		Remedy: Reconnect, Kind: KindTemporary,
 		Source: "RFC 959 §4.2.1",

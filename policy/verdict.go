@@ -53,7 +53,8 @@ type Pace uint8
 
 // The paces. Limits gives them their numbers.
 const (
-	// Steady: all tries, with the normal backoff.
+	// Steady: all tries, with the normal backoff. A connection that is lost after
+	// progress is made anew at once.
 	Steady Pace = iota
 	// AtOnce: the first repetition without a delay, then as Steady.
 	AtOnce

@@ -81,18 +81,30 @@ type Job struct {
 	// Lock, if set, keeps other processes of this machine off the file while
 	// it is transferred. It fails with a fault of policy.CauseLocalLocked.
 	Lock func(key string) (release func(), err error)
+	// Hash asks for Result.SHA256. A stream and a relay are hashed as they pass; a
+	// file is read a second time, from the cache of the system for the most part:
+	// an upload's while it is sent, a download's before it gets its name.
+	Hash bool
 	// Publishing, if set, is called when the file is complete and verified under
 	// its temporary name, before it gets its final one. From then on a missing
 	// temporary file means that it was published. Its error ends the transfer.
-	Publishing func(ctx context.Context, temp string) error
+	Publishing func(context.Context, Publication) error
+}
+
+// Publication is a file that is about to get its final name.
+type Publication struct {
+	// Temp and Final are the names: of the server, for a Get local paths.
+	Temp, Final string
+	// SHA256 is that of the Result.
+	SHA256 string
 }
 
 // publishing calls the hook, if there is one.
-func (j Job) publishing(ctx context.Context, temp string) error {
+func (j Job) publishing(ctx context.Context, p Publication) error {
 	if j.Publishing == nil {
 		return nil
 	}
-	return j.Publishing(ctx, temp)
+	return j.Publishing(ctx, p)
 }
 
 // modeOf is the mode that the copy is to have, 0 for none in particular; source
@@ -160,6 +172,9 @@ type Result struct {
 	// Verified is the algorithm by which the content was found the same, "" if
 	// only the size was compared.
 	Verified string
+	// SHA256 of the content, hexadecimal; "" without Job.Hash, and for a relay that
+	// continued what an earlier run began.
+	SHA256 string
 	// Skipped says why nothing was transferred, "" if something was.
 	Skipped string
 	// Warnings are what did not work and did no harm.

@@ -34,7 +34,7 @@ type Budget interface {
 }
 
 // Slot is the right to one connection. Opened, Crowded or Release follows Take
-// soon: until then no other link of this process may dial the host.
+// soon: until then other links of this process may have to wait.
 type Slot interface {
 	// Opened: the connection stands.
 	Opened()

@@ -37,7 +37,7 @@ func openSource(j Job) (*source, error) {
 				return &source{file: f, path: f.Name(), size: info.Size(), modTime: info.ModTime(), mode: info.Mode().Perm()}, nil
 			}
 		}
-		return &source{reader: j.In, path: j.Local, size: -1, stream: true, sums: newPassing(j.Verify)}, nil
+		return &source{reader: j.In, path: j.Local, size: -1, stream: true, sums: newPassing(j)}, nil
 	}
 	f, err := os.Open(j.Local)
 	if err != nil {
@@ -56,7 +56,7 @@ func openSource(j Job) (*source, error) {
 	s := &source{file: f, path: j.Local, size: info.Size(), modTime: info.ModTime(), mode: info.Mode().Perm()}
 	if !info.Mode().IsRegular() { // a pipe or a device
 		s.reader, s.size, s.stream, s.modTime, s.mode = f, -1, true, time.Time{}, 0
-		s.sums = newPassing(j.Verify)
+		s.sums = newPassing(j)
 	}
 	return s, nil
 }

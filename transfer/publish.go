@@ -129,7 +129,7 @@ func (r *run) publish(ctx context.Context, temp string) error {
 			return err
 		}
 	}
-	if err := r.job.publishing(ctx, temp); err != nil {
+	if err := r.job.publishing(ctx, Publication{temp, final, r.result.SHA256}); err != nil {
 		return err
 	}
 	err := r.rename(ctx, temp, final, true)
@@ -154,7 +154,20 @@ func (r *run) publish(ctx context.Context, temp string) error {
 const (
 	factNoRename    = "no:rename"          // files may be written, and not renamed
 	factNoTempNames = "no:temporary-names" // files are taken away whatever they are called
+	factTakesFiles  = "takes-files"        // files are taken away as they arrive
 )
+
+// TakesFiles says why it is believed that files which arrive at the server are
+// taken away at once, nil when it is not.
+func (l *Link) TakesFiles(ctx context.Context) (*Fact, error) {
+	return l.known(ctx, factTakesFiles, factNoTempNames)
+}
+
+// LearnTakesFiles remembers that they are, and by what it showed. TakesFiles was
+// asked before.
+func (l *Link) LearnTakesFiles(reason string) {
+	l.learn(factTakesFiles, Fact{Value: "yes", Reason: reason, At: time.Now()})
+}
 
 // notRenamed remembers why a rename was refused that nothing stood in the way of.
 func (r *run) notRenamed(ctx context.Context, temp string, err error) error {

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,8 @@ type relaySource struct {
 	link *Link
 	path string
 	info Info
+	// sum is of what has passed, nil if nobody asks for it.
+	sum *passed
 }
 
 // relay is put with a source that is elsewhere, in the same four paragraphs.
@@ -41,6 +44,9 @@ func (r *run) relay(ctx context.Context, src *relaySource) (err error) {
 		return src.link.annotate(&policy.Fault{
 			Protocol: src.link.loc.Protocol(), Phase: policy.Command, Op: "get", Path: src.path, Cause: policy.CauseRemoteDirectory,
 		})
+	}
+	if r.job.Hash {
+		src.sum = &passed{hash: sha256.New()}
 	}
 	r.observer.size(src.info.Size)
 	if proceed, err := r.checkTarget(ctx, src.info.ModTime); err != nil || !proceed {
@@ -67,6 +73,7 @@ func (r *run) relay(ctx context.Context, src *relaySource) (err error) {
 		r.discard(ctx, temp, err)
 		return err
 	}
+	r.result.SHA256 = src.sum.all(r.result.Size)
 
 	// 4. Publish: the time first, then the name.
 	r.setModTime(ctx, temp, src.info.ModTime)
@@ -103,7 +110,7 @@ func (r *run) relayOp(src *relaySource, temp string) policy.Op {
 			return err
 		}
 		r.begin(off)
-		n, getErr, err := pump(ctx, in, src.path, s, temp, off, src.info.Size, r.moved(off))
+		n, getErr, err := pump(ctx, in, src, s, temp, off, r.moved(off))
 		r.safe = max(r.safe, off+n)
 		if getErr != nil {
 			failed = source
@@ -127,7 +134,7 @@ func (r *run) relayOp(src *relaySource, temp string) policy.Op {
 		if err != nil {
 			return false, err
 		}
-		info, err := statOrMissing(ctx, s, temp)
+		info, err := sizeOrMissing(ctx, s, temp)
 		if err != nil || info == nil || src.info.Size < 0 || info.Size != src.info.Size {
 			return false, r.link.annotate(err)
 		}
@@ -138,13 +145,13 @@ func (r *run) relayOp(src *relaySource, temp string) policy.Op {
 }
 
 // pump gets from in and puts to out. getErr is what went wrong with the source.
-func pump(ctx context.Context, in Session, from string, out Session, to string, off, size int64, moved func(int64)) (n int64, getErr, err error) {
+func pump(ctx context.Context, in Session, src *relaySource, out Session, to string, off int64, moved func(int64)) (n int64, getErr, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	pr, pw := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		_, err := in.Get(ctx, from, off, Sink{W: pw, Size: size})
+		_, err := in.Get(ctx, src.path, off, Sink{W: src.sum.beside(pw, off), Size: src.info.Size})
 		end := err
 		if err != nil {
 			end = fmt.Errorf("%w: %w", errGetFailed, err)
@@ -154,7 +161,7 @@ func pump(ctx context.Context, in Session, from string, out Session, to string, 
 	}()
 	source := &inSequence{r: pr, next: off}
 	source.turn = sync.NewCond(&source.mu)
-	n, err = out.Put(ctx, to, off, Source{R: source, Size: size, Progress: moved})
+	n, err = out.Put(ctx, to, off, Source{R: source, Size: src.info.Size, Progress: moved})
 	_ = pr.CloseWithError(errPutEnded) // never fails
 	source.stop()
 	if err != nil {
@@ -241,7 +248,7 @@ func (r *run) resumeRelay(ctx context.Context, in, out Session, src *relaySource
 	if !in.Extras().Resume || !out.Extras().Resume || first && (r.job.NoResume || r.job.InPlace || src.info.Size < resumeFrom) {
 		return 0, nil
 	}
-	info, err := statOrMissing(ctx, out, temp)
+	info, err := sizeOrMissing(ctx, out, temp)
 	if err != nil || info == nil || info.Size < 0 || src.info.Size < 0 || info.Size > src.info.Size {
 		return 0, err
 	}

@@ -99,13 +99,16 @@ func (r *run) put(ctx context.Context) error {
 	defer release()
 
 	// 2. Send it, from where an earlier try got to, until the server has it all.
+	sum := r.summing(ctx, src)
+	defer sum.stop()
 	if err := r.send(ctx, src, temp); err != nil {
 		r.discard(ctx, temp, err)
 		return err
 	}
 
 	// 3. Verify that what was sent is one state of the file, not a mixture.
-	if err := src.unchanged(); err != nil {
+	r.result.SHA256, err = sum.wait()
+	if err = errors.Join(src.unchanged(), err); err != nil {
 		r.discard(ctx, temp, err)
 		return err
 	}
@@ -162,7 +165,7 @@ func (r *run) send(ctx context.Context, src *source, temp string) error {
 		if err != nil {
 			return false, err
 		}
-		info, err := statOrMissing(ctx, s, temp)
+		info, err := sizeOrMissing(ctx, s, temp)
 		if err != nil || info == nil || !src.complete(info.Size) || r.spoiled {
 			return false, r.link.annotate(err)
 		}
@@ -212,7 +215,7 @@ func (r *run) resumePut(ctx context.Context, s Session, src *source, temp string
 	if r.job.InPlace && first {
 		return 0, nil // what is there is the old target, not a part of ours
 	}
-	info, err := statOrMissing(ctx, s, temp)
+	info, err := sizeOrMissing(ctx, s, temp)
 	if err != nil || info == nil || info.Size < 0 || info.Size > src.size {
 		return 0, err
 	}
@@ -265,7 +268,11 @@ func (r *run) get(ctx context.Context) error {
 	}
 
 	// 4. Publish: on the disk for good, then the time, then the name.
-	if err := r.job.publishing(ctx, part.path); err != nil {
+	if r.result.SHA256, err = r.sum(ctx, part, r.result.Size); err != nil {
+		part.abandon(err)
+		return err
+	}
+	if err := r.job.publishing(ctx, Publication{part.path, r.result.Local, r.result.SHA256}); err != nil {
 		part.abandon(err)
 		return err
 	}
@@ -353,7 +360,7 @@ func (r *run) restart(part *part, cause error) error {
 // stream copies the file to a writer that can't be repeated: after the first
 // byte a failure is final.
 func (r *run) stream(ctx context.Context) error {
-	out := &once{w: r.job.Out, sums: newPassing(r.job.Verify)}
+	out := &once{w: r.job.Out, sums: newPassing(r.job)}
 	op := r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) error {
 		if err := r.canVerify(s); err != nil {
 			return err
@@ -375,9 +382,13 @@ func (r *run) stream(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.engine.Do(ctx, r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) error {
+	err = r.engine.Do(ctx, r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) error {
 		return r.verifyContent(ctx, s, r.job.Remote, out.sums)
 	}))
+	if err == nil {
+		r.result.SHA256, err = r.sum(ctx, out.sums, out.n)
+	}
+	return err
 }
 
 func (r *run) warn(text string) { r.result.Warnings = append(r.result.Warnings, text) }

@@ -71,6 +71,9 @@ type Extras struct {
 	Chmod func(ctx context.Context, path string, mode fs.FileMode) error
 	// Replace renames onto an existing file, atomically.
 	Replace func(ctx context.Context, from, to string) error
+	// Size is Stat for who wants to know only the size of a file, where Stat costs
+	// more round trips; -1 when the server does not tell.
+	Size func(ctx context.Context, path string) (int64, error)
 	// Lstat is Stat without following a symbolic link.
 	Lstat func(ctx context.Context, path string) (Info, error)
 	// Readlink and Symlink read and make symbolic links.

@@ -135,6 +135,22 @@ func statOrMissing(ctx context.Context, s Session, path string) (*Info, error) {
 	return nil, err
 }
 
+// sizeOrMissing is statOrMissing for who wants only the size.
+func sizeOrMissing(ctx context.Context, s Session, path string) (*Info, error) {
+	size := s.Extras().Size
+	if size == nil {
+		return statOrMissing(ctx, s, path)
+	}
+	n, err := size(ctx, path)
+	switch {
+	case err == nil:
+		return &Info{Size: n}, nil
+	case IsMissing(err):
+		return nil, nil
+	}
+	return nil, err
+}
+
 // IsMissing says whether err means that the file is not there.
 func IsMissing(err error) bool {
 	return err != nil && verdictOf(err).Kind == policy.KindMissing

@@ -64,7 +64,7 @@ func (r *run) verifySent(ctx context.Context, s Session, temp string) error {
 	if s.Extras().PutVerifies {
 		return nil
 	}
-	info, err := statOrMissing(ctx, s, temp)
+	info, err := sizeOrMissing(ctx, s, temp)
 	switch {
 	case err != nil:
 		return err
@@ -204,9 +204,12 @@ func (w *whileAlive) Read(p []byte) (int, error) {
 type passing map[string]hash.Hash
 
 // newPassing gives nil where nothing has to be hashed.
-func newPassing(v Verify) passing {
-	if v == VerifySize {
+func newPassing(j Job) passing {
+	switch {
+	case j.Verify == VerifySize && !j.Hash:
 		return nil
+	case j.Verify == VerifySize:
+		return passing{bare(sumAlgorithm): sha256.New()}
 	}
 	p := passing{}
 	for _, d := range digests {

@@ -70,6 +70,14 @@ type app struct {
 	observe func(policy.Event)
 	// told, if set, is given every outcome too.
 	told func(outcome)
+	// tally is of what this command itself transfers.
+	tally tally
+	// args are those of this command; recovery, if set, limits it to what was left
+	// unfinished.
+	args     []string
+	recovery *recovery
+	// books are set while put or get notes what it delivers.
+	books *books
 	// runID is the run of the ledger that this is part of, 0 for none.
 	runID int64
 	// until is when no transfer may be begun any more that would not be over then,
@@ -87,14 +95,18 @@ func newApp(sys system) *app {
 	a := &app{sys: sys, links: map[string]*transfer.Link{}}
 	a.config = sync.OnceValues(a.loadConfig)
 	a.state.init(a)
+	a.told, a.observe = a.tally.add, a.tally.remedy
 	a.start()
 	return a
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.rootCommand()
+	a.args = args
 	root.SetArgs(args)
+	began := time.Now()
 	err := root.ExecuteContext(ctx)
+	a.summarise(began, err)
 	a.close(ctx)
 	if _, told := errors.AsType[errFailed](err); err != nil && !told {
 		a.tell(err)
@@ -218,7 +230,7 @@ In a URL a literal % is written %25; * ? [ ] need no encoding.`,
 		a.mvCommand(), a.catCommand(), a.dfCommand(), a.chmodCommand(), a.lnCommand(), a.readlinkCommand(), a.hashCommand(),
 		a.explainCommand(), a.demoCommand(), a.labCommand(), a.configCommand(),
 		a.runCommand(), a.jobCommand(), a.batchCommand(), a.statusCommand(),
-		a.hostsCommand(), a.historyCommand(), a.versionCommand(), exitCodesTopic(),
+		a.hostsCommand(), a.historyCommand(), a.recoverCommand(), a.versionCommand(), exitCodesTopic(),
 	)
 	return root
 }

@@ -180,7 +180,8 @@ func (a *app) do(ctx context.Context, given flags, l CommandLine) error {
 		}
 		return start(cmd, args)
 	}
-	root.SetArgs(l.args())
+	a.args = l.args()
+	root.SetArgs(a.args)
 	err := root.ExecuteContext(ctx)
 	if _, told := errors.AsType[errFailed](err); err != nil && !told {
 		a.tell(err)

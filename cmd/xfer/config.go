@@ -55,6 +55,7 @@ type Options struct {
 	Modes      *bool              `toml:"modes"`
 	Chmod      *FileMode          `toml:"chmod"`
 	Probe      *sftp.Probe        `toml:"probe"`
+	Ledger     *bool              `toml:"ledger"`
 	// MaxConnections and LimitRate hold for a host, over all processes of this
 	// user; 0 is no limit.
 	MaxConnections *int      `toml:"max_connections"`
@@ -76,7 +77,7 @@ func builtin() Options {
 		Timeout: new(Duration(transfer.DefaultTimeout)), Mode: new(transfer.ModeAuto), OnExists: new(transfer.Replace),
 		Resume: new(true), Times: new(true), InPlace: new(false), Parents: new(false),
 		CAFile: new(""), KnownHosts: new("~/.ssh/known_hosts"), HostKeys: new(HostKeysStrict),
-		Keys: new([]string(nil)), Agent: new(true), SSHConfig: new(""), Modes: new(false), Chmod: new(FileMode(0)), Probe: new(sftp.ProbeSafe),
+		Keys: new([]string(nil)), Agent: new(true), SSHConfig: new(""), Modes: new(false), Chmod: new(FileMode(0)), Probe: new(sftp.ProbeSafe), Ledger: new(false),
 		MaxConnections: new(0), LimitRate: new(ByteRate(0)),
 		Verify: new(transfer.VerifySize), Proxy: new(Proxy{}), ProxyPasswordEnv: new(""),
 		KeepAlive: new(Duration(0)), RequireTLS: new(false), TLSMinVersion: new("1.2"),

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -67,8 +68,14 @@ func (a *app) get(ctx context.Context, sources []string, dst string, m *many) er
 	for i, p := range places {
 		paths[i] = p.loc.Path
 	}
-	n := m.connections(paths)
-	d := download{app: a, dst: dst, parents: m.filesFrom != ""}
+	keep := slices.ContainsFunc(places, func(p place) bool { return *p.opt.Ledger })
+	endRun, err := a.openBooks(ctx, keep, m.resend, CommandLine{Do: "get", Source: places[0].loc.WithPath("").String(), Destination: dst})
+	if err != nil {
+		return err
+	}
+	defer endRun()
+	n := m.atOnce(paths, places...)
+	d := download{app: a, dst: dst, turns: m.turns(), parents: m.filesFrom != ""}
 	info, statErr := os.Stat(dst)
 	switch {
 	case statErr == nil && info.IsDir():
@@ -115,6 +122,7 @@ type download struct {
 	from   place
 	dst    string
 	follow follow
+	turns  turns
 	// into, strip and parents are as in upload.
 	into, strip, parents bool
 }
@@ -200,17 +208,20 @@ func (d *download) entry(e batch.Entry, yield func(task) error) error {
 func (d *download) run(ctx context.Context, e batch.Entry, target string) finished {
 	job := transfer.Job{Direction: transfer.Get, Remote: e.Path, Local: target, Lock: d.app.locks().Lock}
 	d.from.opt.apply(&job)
+	defer d.turns.take(ctx, e.Size)()
 	observer, done := d.follow(path.Base(e.Rel), e.Size)
 	defer done()
 	var result transfer.Result
 	err := d.links.Use(ctx, job.Name(), func(ctx context.Context, l *transfer.Link, engine *policy.Engine) (err error) {
-		result, err = transfer.Run(ctx, l, job, engine, observer)
+		result, err = d.app.deliver(ctx, l, job, engine, observer)
 		return err
 	})
 	if result.Local == "" {
 		result.Local = target // it never got a connection
 	}
-	return d.finished(e.Path, result.Local, result, err)
+	f := d.finished(e.Path, result.Local, result, err)
+	f.outcome.noted = d.app.books.notes(job)
+	return f
 }
 
 // symlink makes a link in the place of another link, never of a file.

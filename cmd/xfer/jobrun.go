@@ -243,7 +243,7 @@ func (r *jobRun) work(ctx context.Context, end time.Time) {
 // record notes a file of a run in the ledger. What is moved has its own entries
 // there.
 func (a *app) record(ctx context.Context, run int64, job string, l CommandLine, o outcome) {
-	if o.Op == "move" || o.Status == "skipped" || o.Status == "planned" {
+	if o.noted || o.Status == "skipped" || o.Status == "planned" {
 		return
 	}
 	now := time.Now()
@@ -251,7 +251,7 @@ func (a *app) record(ctx context.Context, run int64, job string, l CommandLine, 
 		Run: run, Job: job, Partner: l.partner(), Source: o.Source, Target: o.Target, Size: o.Size,
 		Began: now.Add(-time.Duration(o.Seconds * float64(time.Second))),
 	}
-	d.Result = ledger.Result{Outcome: ledger.Done, Attempts: o.Tries, Bytes: o.Sent, Ended: now}
+	d.Result = ledger.Result{Outcome: ledger.Done, SHA256: o.SHA256, Attempts: o.Tries, Bytes: o.Sent, Ended: now}
 	if f := o.Failure; f != nil {
 		d.Outcome, d.Rule, d.Reply = ledger.Failed, f.Rule, f.Text
 		if f.Code != 0 {

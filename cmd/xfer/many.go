@@ -16,9 +16,19 @@ import (
 	"github.com/xfer-cli/xfer/transfer/batch"
 )
 
-// treeJobs is how many files of a tree are transferred side by side when nobody
-// says how many and nothing is known of the server.
-const treeJobs = 4
+const (
+	// treeJobs is how many files of a tree are transferred side by side, each on
+	// a connection of its own, when nobody says how many.
+	treeJobs = 4
+	// sharedJobs is the same where they share a connection (SFTP): small files
+	// are all waiting, and 64 hide a round trip time of 20 ms.
+	sharedJobs = 64
+	// largeJobs is how many of those may be large ones: each takes megabytes of
+	// memory, and few fill any line.
+	largeJobs = 4
+	// large is the size in bytes from which a file is more work than waiting.
+	large = 1 << 20
+)
 
 // many is what put and get have in common: which files, and how many at a time.
 type many struct {
@@ -26,6 +36,7 @@ type many struct {
 	filesFrom string
 	jobs      *int
 	failFast  bool
+	resend    bool
 }
 
 // copyFlags binds the flags of put and get.
@@ -36,6 +47,8 @@ func (a *app) copyFlags(cmd *cobra.Command, m *many) {
 	optionalBool(f, &a.flags.options.Times, "no-times", false, "do not set the modification time")
 	a.modeFlags(f)
 	optional(f, &a.flags.options.Verify, "verify", "compare the copy with its source by `size`, hash (a checksum of the server) or readback (default size)")
+	optionalBool(f, &a.flags.options.Ledger, "ledger", true, "note what is delivered (xfer history), and do not deliver it twice; costs a hash of each file")
+	f.BoolVar(&m.resend, "resend", false, "with --ledger: send again what was delivered before")
 	f.StringVar(&m.filesFrom, "files-from", "", "copy what `FILE` (- for stdin) lists, one path below SRC on a line")
 	f.BoolVar(&m.sel.NoEmptyDirs, "no-empty-dirs", false, "make only directories that something goes into")
 	a.selectionFlags(cmd, m)
@@ -76,7 +89,7 @@ func (a *app) filterFlags(cmd *cobra.Command, m *many) {
 	}
 	f.Func("min-size", "only files of at least `SIZE`: 1000, 10k, 5MiB", size(&m.sel.MinSize))
 	f.Func("max-size", "only files of at most `SIZE`", size(&m.sel.MaxSize))
-	f.FuncP("jobs", "j", "`N` files at a time, each on a connection of its own (default 4 for several files)", func(s string) error {
+	f.FuncP("jobs", "j", "`N` files at a time (default for several files: 4, each on a connection of its own; SFTP 64 on one)", func(s string) error {
 		n, err := parseCount(s)
 		if err == nil && n < 1 {
 			err = errors.New("must be at least 1")
@@ -100,15 +113,42 @@ func (m *many) several(sources []string) bool {
 	return m.sel.Recursive || m.filesFrom != "" || len(sources) > 1 || slices.ContainsFunc(sources, batch.HasPattern)
 }
 
-// connections is how many files are transferred at a time.
-func (m *many) connections(sources []string) int {
+// atOnce is how many files are transferred at a time, to or from places.
+func (m *many) atOnce(sources []string, places ...place) int {
 	switch {
 	case m.jobs != nil:
 		return *m.jobs
-	case m.several(sources):
-		return treeJobs
-	default:
+	case !m.several(sources):
 		return 1
+	case slices.ContainsFunc(places, func(p place) bool { return p.loc.Protocol() == policy.SFTP }):
+		return sharedJobs
+	default:
+		return treeJobs
+	}
+}
+
+// turns lets few large files be under way among many small ones.
+type turns chan struct{}
+
+// turns are as many as the person wants, or largeJobs.
+func (m *many) turns() turns {
+	if m.jobs != nil {
+		return make(turns, *m.jobs)
+	}
+	return make(turns, largeJobs)
+}
+
+// take waits for a turn if size, -1 when unknown, is large. A context that ends
+// is for the transfer to tell.
+func (t turns) take(ctx context.Context, size int64) (done func()) {
+	if size >= 0 && size < large {
+		return func() {}
+	}
+	select {
+	case t <- struct{}{}:
+		return func() { <-t }
+	case <-ctx.Done():
+		return func() {}
 	}
 }
 

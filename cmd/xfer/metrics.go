@@ -118,7 +118,9 @@ func (s *summary) end(kind policy.Kind) {
 }
 
 // name is how a person knows the run.
-func (s *summary) name() string { return s.Op + " " + policy.Sanitize(cmp.Or(s.Job, s.File)) }
+func (s *summary) name() string {
+	return strings.TrimSpace(s.Op + " " + policy.Sanitize(cmp.Or(s.Job, s.File)))
+}
 
 // line is the summary for a person.
 func (s *summary) line() string {
@@ -162,12 +164,28 @@ func (r *report) summary(s summary) {
 	case !r.quiet:
 		_, _ = fmt.Fprintln(r.stdout, s.line())
 	}
+	r.ended(s)
+}
+
+// ended is the line of the log about it.
+func (r *report) ended(s summary) {
 	slowest := ""
 	if s.Slowest != nil {
 		slowest = s.Slowest.Source
 	}
 	r.log.Info("ended", "job", s.name(), "status", s.Status, "exit_code", s.ExitCode, "files", s.Files.Done, "failed", s.Files.Failed,
 		"skipped", s.Files.Skipped, "bytes", s.Bytes, "seconds", s.Seconds, "retries", retryText(s.Retries), "slowest", slowest, "note", s.Note)
+}
+
+// summarise logs what a command did that transferred several files.
+func (a *app) summarise(began time.Time, err error) {
+	var s summary
+	if s.count(&a.tally); s.Files.Done+s.Files.Failed+s.Files.Skipped < 2 {
+		return
+	}
+	s.Op, s.Began = "command", began
+	s.end(kindOf(err))
+	a.report.ended(s)
 }
 
 // metricsHelp is the documentation of the metrics' names.

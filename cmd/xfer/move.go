@@ -26,6 +26,7 @@ type moveOptions struct {
 	quarantine     string
 	failures       int
 	resend         bool
+	unsettled      batch.Unsettled
 }
 
 // settleTime is how long a file must have stayed the same when nothing else is
@@ -44,8 +45,17 @@ file is deleted at SRC, or archived.
 A file is taken when it is complete: when it is the same in two looks --settle
 apart, or has a marker, or a minimum age. What is about to be done is written down
 before it is done, so that after a crash the next run finishes what was begun, and
-no file is lost or delivered twice. Give each pair of SRC and DST the same spelling
-in every run.
+no file is lost or delivered twice; xfer recover shows what that would be. Give each
+pair of SRC and DST the same spelling in every run.
+
+One moment can't be told apart: the run was killed while it gave the file its name at
+DST, and now neither that name nor the temporary one is there. Where files are known
+to be taken away (xfer hosts show), or what was delivered before is gone too, it
+counts as arrived. Else the file stays at SRC and is reported in every run, until
+--unsettled says what is true.
+
+The SHA-256 of what was delivered is noted (xfer history --json). For it a file of this
+machine is read a second time, from the system's cache for the most part.
 
 Patterns: NAME is the file's name. In --archive %Y %m %d %H %M %S are the time, and
 paths are below SRC.`,
@@ -74,6 +84,9 @@ paths are below SRC.`,
 	f.IntVar(&o.failures, "failures", 0, "after `N` failures put a file into quarantine, with the verdict beside it (default never)")
 	f.StringVar(&o.quarantine, "quarantine", ".xfer-quarantine", "`DIR` below SRC for files that failed too often")
 	f.BoolVar(&o.resend, "resend", false, "send again what was delivered before")
+	f.Func("unsettled", "what to do with a file that may have arrived: `hold`, resend, arrived (default hold)", func(s string) error {
+		return o.unsettled.UnmarshalText([]byte(s))
+	})
 	optional(f, &a.flags.options.OnExists, "on-exists", "when the target exists: `replace`, fail, rename (default replace)")
 	optionalBool(f, &a.flags.options.Times, "no-times", false, "do not set the modification time")
 	a.filterFlags(cmd, &o.many)
@@ -93,8 +106,11 @@ func (a *app) move(ctx context.Context, src, dst string, o *moveOptions) error {
 	}
 	m := &batch.Move{
 		Filter: o.sel.Filter, Claim: o.claim, Archive: o.archive, Quarantine: o.quarantine, Failures: o.failures,
-		Resend: o.resend, Ledger: a.state.ledger(), Run: a.runID, Name: "move " + policy.Sanitize(src),
+		Resend: o.resend, Unsettled: o.unsettled, Command: a.written(), Ledger: a.state.ledger(), Name: "move " + policy.Sanitize(src),
 		Warn: func(text, file string) { a.out.log.Warn(text, "file", file) },
+	}
+	if r := a.recovery; r != nil && r.unsettled != nil {
+		m.Unsettled = *r.unsettled
 	}
 	m.Ready = batch.Ready{Marker: o.marker}
 	switch {
@@ -134,6 +150,12 @@ func (a *app) move(ctx context.Context, src, dst string, o *moveOptions) error {
 			return policy.GiveUpOn(m.Name, policy.LocalFault("mkdir", m.To.Local, err))
 		}
 	}
+	endRun, err := a.startRun(ctx, CommandLine{})
+	if err != nil {
+		return err
+	}
+	defer endRun()
+	m.Run = a.runID
 	if err := a.moveAll(ctx, m, n, o.failFast); err != nil {
 		if ctx.Err() != nil && a.report.failed == 0 {
 			return a.interrupted(ctx, m.Name)
@@ -185,15 +207,18 @@ func (a *app) moveAll(ctx context.Context, m *batch.Move, n int, failFast bool) 
 	return a.transferAll(ctx, n, failFast, func(ctx context.Context, yield func(task) error) error {
 		each := func(p batch.Pickup) error {
 			return yield(func(ctx context.Context) finished {
+				if r := a.recovery; r != nil && !r.apply {
+					return a.outlook(ctx, m, p)
+				}
 				observer, end := f(path.Base(p.Name), p.Info.Size)
 				defer end()
 				result, err := m.Deliver(ctx, p, observer)
 				o := transferred(transfer.Put, m.From.String(p.Name), m.To.String(p.Name), result, err)
-				o.Op = "move"
+				o.Op, o.noted = "move", true
 				return finished{o, err}
 			})
 		}
-		if err := m.Unfinished(ctx, each); err != nil {
+		if err := m.Unfinished(ctx, each); err != nil || a.recovery != nil {
 			return err
 		}
 		return m.Pickups(ctx, each)

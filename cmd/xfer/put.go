@@ -68,8 +68,13 @@ func (a *app) put(ctx context.Context, sources []string, dst string, m *many) er
 	if err != nil {
 		return err
 	}
-	n := m.connections(sources)
-	u := &upload{app: a, links: a.pool(to, engine, n), to: to}
+	endRun, err := a.openBooks(ctx, *to.opt.Ledger, m.resend, CommandLine{Do: "put", Source: sources[0], Destination: to.loc.WithPath("").String()})
+	if err != nil {
+		return err
+	}
+	defer endRun()
+	n := m.atOnce(sources, to)
+	u := &upload{app: a, links: a.pool(to, engine, n), to: to, turns: m.turns()}
 	name := "put " + policy.Sanitize(sources[0])
 	if err := u.aim(ctx, name, dst, sources, m); err != nil {
 		return err
@@ -107,6 +112,7 @@ type upload struct {
 	links  *batch.Links
 	to     place
 	follow follow
+	turns  turns
 	// into: files keep their names below to.loc.Path. strip: the source's own
 	// name is left out (put -r dir NEW makes NEW from dir, as cp does). parents:
 	// a directory may have to be made for any file.
@@ -227,17 +233,20 @@ func (u *upload) run(ctx context.Context, job transfer.Job, size int64) finished
 	job.Direction = transfer.Put
 	u.to.opt.apply(&job)
 	job.Lock = u.app.locks().Lock
+	defer u.turns.take(ctx, size)()
 	observer, done := u.follow(filepath.Base(job.Local), size)
 	defer done()
 	var result transfer.Result
 	err := u.links.Use(ctx, job.Name(), func(ctx context.Context, l *transfer.Link, e *policy.Engine) (err error) {
-		result, err = transfer.Run(ctx, l, job, e, observer)
+		result, err = u.app.deliver(ctx, l, job, e, observer)
 		return err
 	})
 	if result.Remote == "" {
 		result.Remote = job.Remote // it never got a connection
 	}
-	return u.finished(job.Local, result.Remote, result, err)
+	f := u.finished(job.Local, result.Remote, result, err)
+	f.outcome.noted = u.app.books.notes(job)
+	return f
 }
 
 func (u *upload) symlink(ctx context.Context, e batch.Entry, target string) finished {

@@ -25,11 +25,14 @@ type outcome struct {
 	Resumed  int64    `json:"resumed_from,omitempty"`
 	Tries    int      `json:"tries,omitempty"`
 	Verified string   `json:"verified,omitempty"`
+	SHA256   string   `json:"sha256,omitempty"`
 	Seconds  float64  `json:"seconds"`
 	Skipped  string   `json:"skipped,omitempty"`
 	Reason   string   `json:"reason,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
 	Failure  *failure `json:"failure,omitempty"`
+	// noted: the ledger has it already.
+	noted bool
 }
 
 // failure is a verdict for a program.
@@ -69,7 +72,7 @@ func failureOf(err error) *failure {
 func transferred(d transfer.Direction, source, target string, r transfer.Result, err error) outcome {
 	o := outcome{
 		Op: d.String(), Source: source, Target: target, Status: "done",
-		Size: r.Size, Sent: r.Sent, Resumed: r.Resumed, Tries: r.Tries, Verified: r.Verified,
+		Size: r.Size, Sent: r.Sent, Resumed: r.Resumed, Tries: r.Tries, Verified: r.Verified, SHA256: r.SHA256,
 		Seconds: r.Elapsed.Round(time.Millisecond).Seconds(), Skipped: r.Skipped, Warnings: r.Warnings,
 	}
 	switch {

@@ -68,6 +68,7 @@ func testScenes() []lab.Scene {
 		{Name: "no-final-reply", FTP: &lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.Finally, Times: 1, Do: lab.Drop(lab.FIN)}}}},
 		{Name: "two-connections", FTP: &lab.FTPConfig{MaxConnections: 2}},
 		{Name: "no-rename", FTP: &lab.FTPConfig{NoRename: true}},
+		{Name: "rename-stalls", FTP: &lab.FTPConfig{Script: []lab.Rule{{On: "RNTO", Times: 1, Do: lab.Stall()}}}},
 		{Name: "no-replace", FTP: &lab.FTPConfig{NoReplace: true}},
 		{Name: "sftp-object-store", SFTP: &lab.SFTPConfig{
 			Quirks: profile("aws-transfer"),

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/xfer-cli/xfer/auth"
@@ -48,7 +49,11 @@ func (a *app) ledgerPath() string {
 		file = cfg.LedgerFile
 	}
 	if file != "" {
-		return a.file(file)
+		file = a.file(file)
+		if abs, err := filepath.Abs(file); err == nil {
+			file = abs // recover changes the directory
+		}
+		return file
 	}
 	return a.stateDir("ledger.db")
 }
@@ -191,12 +196,16 @@ const loginTurn = 10 * time.Second
 
 // guard keeps a credential that the server has refused from being sent again, by
 // any process of this user, until it changes. Logins of one user take turns: when
-// five cron jobs start with a wrong password, the server sees it once.
+// five cron jobs start with a wrong password, the server sees it once. After one
+// that the server has accepted, this process's further logins need no turn.
 func (a *app) guard(c *credential, dial transfer.Dialer) transfer.Dialer {
+	var accepted atomic.Bool
 	return func(ctx context.Context, hints transfer.Hints) (transfer.Session, error) {
-		// A turn that does not come is no reason not to log in.
-		if release, err := a.locks().Wait(ctx, "login "+c.server+" "+c.user, loginTurn); err == nil {
-			defer release()
+		if !accepted.Load() {
+			// A turn that does not come is no reason not to log in.
+			if release, err := a.locks().Wait(ctx, "login "+c.server+" "+c.user, loginTurn); err == nil {
+				defer release()
+			}
 		}
 		proof := func() (string, error) { return c.proof(ctx) }
 		refusal, err := a.state.ledger().Refused(ctx, c.server, c.user, proof)
@@ -211,6 +220,7 @@ func (a *app) guard(c *credential, dial transfer.Dialer) transfer.Dialer {
 			a.forgetful(err)
 		}
 		s, err := dial(ctx, hints)
+		accepted.Store(err == nil)
 		if f, ok := errors.AsType[*policy.Fault](err); ok && c.refusedBy(f) {
 			if err := a.refuse(ctx, c, f.Said()); err != nil {
 				a.forgetful(err)

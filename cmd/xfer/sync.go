@@ -120,6 +120,14 @@ func (a *app) sync(ctx context.Context, src, dst string, o *syncOptions) error {
 	opt.apply(&job)
 	job.OnExists = transfer.Replace // that is what a sync is
 	once := func() error {
+		if !o.dryRun {
+			endRun, err := a.startRun(ctx, CommandLine{Do: "sync", Source: from.String(""), Destination: to.String("")})
+			if err != nil {
+				a.forgetful(err)
+			} else {
+				defer endRun()
+			}
+		}
 		s := &batch.Sync{
 			From: from, To: to, Selection: o.sel, Compare: o.compare,
 			Delete: o.delete, Hard: o.hard, MaxDelete: o.maxDelete, Job: job, Name: name,

@@ -19,7 +19,7 @@ import (
 
 // web is a receiver of hooks, without a network: the clock is the test's.
 type web struct {
-	answers []int // the last one again and again; 0 is a reset connection
+	answers []int // the last one again and again; 0 is a reset connection, -1 anything else
 	got     []string
 	ids     []string
 }
@@ -34,6 +34,9 @@ func (w *web) RoundTrip(req *http.Request) (*http.Response, error) {
 	status := w.answers[min(len(w.got), len(w.answers))-1]
 	if status == 0 {
 		return nil, &net.OpError{Op: "read", Err: io.EOF}
+	}
+	if status < 0 {
+		return nil, errors.New("something that nobody knows")
 	}
 	return &http.Response{
 		StatusCode: status, Status: http.StatusText(status), Request: req, Body: io.NopCloser(strings.NewReader("")),
@@ -55,6 +58,7 @@ func TestWebhook(t *testing.T) {
 		{"busy, then accepted", []int{503, 429, 200}, 3, ""},
 		{"reset, then accepted", []int{0, 200}, 2, ""},
 		{"always busy", []int{500}, policy.DefaultLimits().Tries, policy.CauseHookBusy},
+		{"nobody knows what", []int{-1}, policy.DefaultLimits().Tries, "no-reply-connect"},
 		{"gone", []int{404}, 1, policy.CauseHookRefused},
 		{"not implemented", []int{501}, 1, policy.CauseHookRefused},
 		{"redirected", []int{302}, 1, policy.CauseHookRefused},
@@ -113,7 +117,7 @@ func TestHookCommand(t *testing.T) {
 		{"gets the message, and its arguments as they are", []string{"sh", "-c", `cat > "$1"; printf %s "$2" >> "$1"`, "sh", file, "$(date) *"}, ""},
 		{"fails", []string{"sh", "-c", "exit 3"}, policy.CauseHookFailed},
 		{"does not read", []string{"true"}, ""},
-		{"hangs, and its child too", []string{"sh", "-c", "sleep 60 & sleep 60"}, policy.CauseHookFailed},
+		{"hangs, and its child too", []string{"sh", "-c", "(sleep 10; touch \"$0\") & sleep 10", filepath.Join(dir, "over")}, policy.CauseHookFailed},
 		{"is missing", []string{filepath.Join(dir, "nothing")}, policy.CauseLocalMissing},
 	}
 	for _, tt := range tests {
@@ -127,6 +131,9 @@ func TestHookCommand(t *testing.T) {
 			g, failed := errors.AsType[*policy.GaveUp](err)
 			if failed != (tt.cause != "") || failed && g.Last.Cause != tt.cause {
 				t.Fatalf("%v", err)
+			}
+			if _, err := os.Stat(filepath.Join(dir, "over")); err == nil {
+				t.Error("it was waited for")
 			}
 			if strings.HasPrefix(tt.name, "gets") {
 				if got, err := os.ReadFile(file); err != nil || string(got) != "message $(date) *" {

@@ -183,14 +183,19 @@ func (p *Links) free() *shared {
 
 // mayOpen says whether one more connection is wanted and allowed now.
 func (p *Links) mayOpen() bool {
-	most, atOnce := p.limit, 1
+	atOnce := 1
 	if p.proven {
 		atOnce = logins
 	}
+	return len(p.links)*p.perLink() < p.limit && p.connecting < atOnce
+}
+
+// perLink is how many may use one link.
+func (p *Links) perLink() int {
 	if slices.ContainsFunc(p.links, func(l *shared) bool { return l.Parallel() }) {
-		most = (p.limit + share - 1) / share
+		return share
 	}
-	return len(p.links) < most && p.connecting < atOnce
+	return 1
 }
 
 // release says whether the link is to be closed: it was retired, and this was
@@ -216,10 +221,7 @@ func (p *Links) retire(l *shared) bool {
 	}
 	l.retired = true
 	p.links = slices.DeleteFunc(p.links, func(other *shared) bool { return other == l })
-	p.limit = len(p.links)
-	if slices.ContainsFunc(p.links, func(l *shared) bool { return l.Parallel() }) {
-		p.limit *= share
-	}
+	p.limit = len(p.links) * p.perLink()
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/xfer-cli/xfer/policy"
@@ -16,7 +17,8 @@ func TestResults(t *testing.T) {
 	collect := func(lines *[]string) func([]byte) {
 		return func(line []byte) { *lines = append(*lines, string(line)) }
 	}
-	whole := "{\"a\":1}\n{\"b\":2}\n"
+	long := `{"b":"longer than what is added"}`
+	whole := "{\"a\":1}\n" + long + "\n"
 	for cut := range len(whole) + 1 {
 		if err := os.WriteFile(path, []byte(whole[:cut]), 0o644); err != nil {
 			t.Fatal(err)
@@ -32,6 +34,9 @@ func TestResults(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
+		if data, err := os.ReadFile(path); err != nil || !strings.HasSuffix(string(data), "{\"c\":3}\n") {
+			t.Errorf("cut at %d: %q %v", cut, data, err)
+		}
 		r, err = OpenResults(path, collect(&after))
 		if err != nil {
 			t.Fatal(err)
@@ -39,7 +44,7 @@ func TestResults(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
-		want := []string{`{"a":1}`, `{"b":2}`}[:map[bool]int{true: 1}[cut >= 8]+map[bool]int{true: 1}[cut >= 16]]
+		want := []string{`{"a":1}`, long}[:strings.Count(whole[:cut], "\n")]
 		if !slices.Equal(before, want) || !slices.Equal(after, append(slices.Clone(want), `{"c":3}`)) {
 			t.Errorf("cut at %d: %q, then %q", cut, before, after)
 		}

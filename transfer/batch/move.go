@@ -2,10 +2,12 @@ package batch
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,8 +27,9 @@ import (
 //	publishing  it is complete; the temporary name is about to become the final one
 //	delivered   it has arrived; the source is about to be deleted or archived
 //
-// In publishing, a temporary name that is gone means that the file has arrived,
-// even if the receiver has taken it away since. Nothing else can tell that.
+// In publishing, a temporary name that is gone means that the file has arrived, if
+// it is there under its final name. If it is not, the receiver may have taken it
+// away, or somebody has removed the temporary file: Unsettled says what then.
 type Move struct {
 	From, To End
 	Filter
@@ -44,6 +47,12 @@ type Move struct {
 	Failures int
 	// Resend sends again what was delivered.
 	Resend bool
+	// Unsettled is what becomes of a file of which nobody can tell whether it has
+	// arrived.
+	Unsettled Unsettled
+	// Command is by what the caller continues the move; it is kept with what is
+	// left unfinished.
+	Command string
 	// Job is the pattern for the transfers. Its Lock is needed.
 	Job transfer.Job
 	// Key names the move in the ledger: the same for every run.
@@ -55,6 +64,35 @@ type Move struct {
 	Warn func(text, file string)
 	// Name begins the message of a failure.
 	Name string
+}
+
+// Unsettled says what to do with a file that was about to get its name when the
+// run was killed, and is neither under this name nor under the temporary one. It
+// counts as arrived in any case where files are known to be taken away.
+type Unsettled uint8
+
+// The choices.
+const (
+	Hold    Unsettled = iota // leave it at the source, and fail
+	Resend                   // send it again, if the source is unchanged
+	Arrived                  // it has arrived
+)
+
+var unsettledNames = [...]string{"hold", "resend", "arrived"}
+
+func (u Unsettled) String() string { return unsettledNames[u] }
+
+// MarshalText and UnmarshalText use the names of --unsettled.
+func (u Unsettled) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText reads a name; the error lists what it can be.
+func (u *Unsettled) UnmarshalText(text []byte) error {
+	i := slices.Index(unsettledNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("must be one of %s", strings.Join(unsettledNames[:], ", "))
+	}
+	*u = Unsettled(i)
+	return nil
 }
 
 // The stages.
@@ -71,7 +109,10 @@ type note struct {
 	Marker  string `json:"marker,omitempty"`
 	Claimed string `json:"claimed,omitempty"`
 	Temp    string `json:"temp,omitempty"`
+	Final   string `json:"final,omitempty"`
+	SHA256  string `json:"sha256,omitempty"`
 	Archive string `json:"archive,omitempty"`
+	Command string `json:"command,omitempty"`
 }
 
 // Pickup is a file to be moved.
@@ -116,6 +157,55 @@ func (m *Move) Unfinished(ctx context.Context, each func(Pickup) error) error {
 	return nil
 }
 
+// CommandOf is the Command of the move that left d unfinished, "" if d is none of
+// a move.
+func CommandOf(d ledger.Delivery) string {
+	var n note
+	if json.Unmarshal([]byte(d.Note), &n) != nil {
+		return ""
+	}
+	return n.Command
+}
+
+// Outlook says what Deliver would do about what was left unfinished: finish, send,
+// undo or report it, and why. It looks at both ends and changes neither.
+func (m *Move) Outlook(ctx context.Context, p Pickup) (act, why string, err error) {
+	silent := *m
+	silent.Warn = func(string, string) {}
+	d := &delivery{Move: &silent, info: p.Info, stage: p.left.Stage}
+	if err := json.Unmarshal([]byte(p.left.Note), &d.note); err != nil {
+		return "", "", policy.LocalFault("recover", p.left.Source, err)
+	}
+	after := "the source is to be deleted"
+	if m.Archive != "" {
+		after = "the source is to be archived"
+	}
+	arrived := d.stage == stageDelivered
+	if d.stage == stagePublishing {
+		arrived, err = d.arrived(ctx)
+		if err != nil && policy.FaultOf(err).Cause == policy.CauseUnsettled {
+			return "report", "nobody can tell whether it has arrived; the file stays at the source", nil
+		}
+	}
+	if err != nil || arrived {
+		return "finish", "it has arrived; " + after, err
+	}
+	source := d.note.source()
+	now, err := d.look(ctx, d.From, source)
+	if now == nil && err == nil && d.stage == stageClaiming {
+		now, err = d.look(ctx, d.From, d.note.Name)
+	}
+	switch {
+	case err != nil:
+		return "", "", err
+	case now == nil:
+		return "report", "it has not arrived, and the source is gone", nil
+	case !d.isPicked(now):
+		return "undo", "it has not arrived, and the source has changed; it is picked up anew", nil
+	}
+	return "send", "it has not arrived", nil
+}
+
 // delivery is one file on its way.
 type delivery struct {
 	*Move
@@ -123,6 +213,7 @@ type delivery struct {
 	id     int64
 	stage  string
 	info   transfer.Info
+	before *ledger.Delivery // the last of this name, nil if there was none
 	result transfer.Result
 	codes  []int
 }
@@ -139,7 +230,7 @@ func (m *Move) Deliver(ctx context.Context, p Pickup, o transfer.Observer) (tran
 		return transfer.Result{}, policy.GiveUpOn(m.Name, policy.FaultOf(err))
 	}
 	defer release()
-	d := &delivery{Move: m, note: note{Name: p.Name, Marker: p.Marker}, info: p.Info}
+	d := &delivery{Move: m, note: note{Name: p.Name, Marker: p.Marker, Command: m.Command}, info: p.Info}
 	if p.left != nil {
 		ok, err := m.Ledger.Adopt(ctx, p.left.ID)
 		if err != nil || !ok {
@@ -176,14 +267,24 @@ func (d *delivery) begin(ctx context.Context) (proceed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if d.before = match.Other; match.Same != nil {
+		same, err := d.isSame(ctx, match.Same)
+		if err != nil {
+			return false, err
+		}
+		if !same {
+			d.before, match.Same = match.Same, nil
+		}
+	}
 	d.stage = stageSending
 	switch {
+	case match.Open != nil:
+		d.result.Skipped = "an earlier delivery of the name is not settled: xfer recover"
+		return false, nil
 	case match.Same != nil && !d.Resend:
 		// It could not be deleted then; that is all that is left to do.
 		d.result.Skipped = "delivered on " + match.Same.Ended.Format(time.DateTime)
 		return false, d.finish(ctx)
-	case match.Other != nil:
-		d.Warn("the name was delivered before, with other content", entry.Source)
 	}
 	if d.Claim != "" {
 		d.stage = stageClaiming
@@ -193,6 +294,17 @@ func (d *delivery) begin(ctx context.Context) (proceed bool, err error) {
 	d.id, err = d.Ledger.Intend(ctx, entry)
 	failpoint("intended")
 	return err == nil, err
+}
+
+// isSame makes sure that what is to be deleted without being sent is what was
+// delivered: the size and a time in whole seconds, or minutes, may be the same by
+// chance. It reads the file, or asks its server for the hash.
+func (d *delivery) isSame(ctx context.Context, before *ledger.Delivery) (bool, error) {
+	if before.SHA256 == "" || d.Resend {
+		return true, nil
+	}
+	now, err := d.From.digest(ctx, d.Name, d.note.Name, "SHA-256")
+	return err == nil && strings.EqualFold(hex.EncodeToString(now.Sum), before.SHA256), err
 }
 
 func (n note) String() string {
@@ -268,29 +380,97 @@ func (d *delivery) claim(ctx context.Context) error {
 
 // arrived says whether the run that was about to publish has done so.
 func (d *delivery) arrived(ctx context.Context) (bool, error) {
-	var temp side = remoteSide{d.To.Links, d.Name}
+	var at side = remoteSide{d.To.Links, d.Name}
 	if d.From.Local == "" && d.To.Local != "" {
-		temp = localSide{} // of a download, which is a path of this machine
+		at = localSide{} // of a download, whose names are paths of this machine
 	}
-	_, err := temp.stat(ctx, d.note.Temp)
+	_, err := at.stat(ctx, d.note.Temp)
 	if !transfer.IsMissing(err) {
 		return false, err
 	}
-	there, err := d.look(ctx, d.To, d.note.Name)
-	if err == nil && there == nil {
-		d.Warn("it had arrived when the last run ended, and was taken away since", d.To.String(d.note.Name))
+	final, err := at.stat(ctx, d.note.Final)
+	if err == nil && (final.Size == d.info.Size || final.Size < 0 || d.info.Size < 0) {
+		return true, nil
 	}
-	return err == nil, err
+	if err != nil && !transfer.IsMissing(err) {
+		return false, err
+	}
+	target := d.To.String(d.note.Name)
+	why, err := d.takenAway(ctx)
+	switch {
+	case err != nil:
+		return false, err
+	case why != "":
+		d.Warn("it counts as arrived, and taken away since: "+why, target)
+		return true, nil
+	case d.Unsettled == Arrived:
+		d.Warn("it counts as arrived: --unsettled arrived", target)
+		return true, nil
+	case d.Unsettled == Resend:
+		d.Warn("it is sent again, though it may have arrived: --unsettled resend", target)
+		return false, nil
+	}
+	return false, policy.GiveUpOn(d.Name, unsettled(target))
+}
+
+func unsettled(target string) *policy.Fault {
+	return &policy.Fault{Protocol: policy.Local, Phase: policy.Finish, Op: "recover", Path: target, Cause: policy.CauseUnsettled}
+}
+
+// takenAway says by what it is known that files are taken away from the target,
+// "" if it is not. What was delivered there last and is gone shows it.
+func (d *delivery) takenAway(ctx context.Context) (why string, err error) {
+	err = d.To.Links.Use(ctx, d.Name, func(ctx context.Context, l *transfer.Link, _ *policy.Engine) error {
+		fact, err := l.TakesFiles(ctx)
+		if fact != nil {
+			why = fact.Reason
+		}
+		return err
+	})
+	if err != nil || why != "" {
+		return why, err
+	}
+	past, err := d.Ledger.Deliveries(ctx, ledger.Query{Job: d.Key, Limit: 100})
+	if err != nil {
+		return "", err
+	}
+	const enough = 3
+	gone := map[string]bool{}
+	for _, p := range past {
+		var n note
+		if p.Outcome != ledger.Done || json.Unmarshal([]byte(p.Note), &n) != nil || n.Name == d.note.Name || gone[n.Name] {
+			continue
+		}
+		there, err := d.look(ctx, d.To, n.Name)
+		if err != nil || there != nil {
+			return "", err // they stay
+		}
+		if gone[n.Name] = true; len(gone) == enough {
+			break
+		}
+	}
+	if len(gone) == 0 {
+		return "", nil
+	}
+	why = "what was delivered before is gone, too"
+	return why, d.To.Links.Use(ctx, d.Name, func(ctx context.Context, l *transfer.Link, _ *policy.Engine) error {
+		if _, err := l.TakesFiles(ctx); err != nil {
+			return err
+		}
+		l.LearnTakesFiles(why)
+		return nil
+	})
 }
 
 // send transfers the file and makes sure that it was one state of it.
 func (d *delivery) send(ctx context.Context, o transfer.Observer) (err error) {
 	job := d.Job
-	job.Publishing = func(ctx context.Context, temp string) error {
+	job.Hash = true
+	job.Publishing = func(ctx context.Context, p transfer.Publication) error {
 		if err := d.unchanged(ctx); err != nil {
 			return err
 		}
-		d.note.Temp = temp
+		d.note.Temp, d.note.Final, d.note.SHA256 = p.Temp, p.Final, p.SHA256
 		return d.enter(ctx, stagePublishing)
 	}
 	event := o.Event
@@ -301,7 +481,19 @@ func (d *delivery) send(ctx context.Context, o transfer.Observer) (err error) {
 		}
 	}
 	d.result, err = Copy(ctx, d.From, d.To, d.note.source(), d.note.Name, job, o)
+	if err == nil && d.before != nil {
+		d.Warn(reused(d.before, d.result.SHA256), d.From.String(d.note.Name))
+	}
 	return err
+}
+
+// reused tells of a name that was delivered before.
+func reused(before *ledger.Delivery, sum string) string {
+	when := before.Ended.Format(time.DateTime)
+	if sum != "" && strings.EqualFold(before.SHA256, sum) {
+		return "the name was delivered before, with the same content and another time, on " + when
+	}
+	return "the name was delivered before, with other content, on " + when
 }
 
 // unchanged fails when the source is not what it was when it was picked up.
@@ -310,7 +502,7 @@ func (d *delivery) unchanged(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if now != nil && now.Size == d.info.Size && now.ModTime.Unix() == d.info.ModTime.Unix() {
+	if now != nil && d.isPicked(now) {
 		return nil
 	}
 	return &policy.Fault{
@@ -319,18 +511,31 @@ func (d *delivery) unchanged(ctx context.Context) error {
 	}
 }
 
+// isPicked says whether a file is in the state in which it was picked up.
+func (d *delivery) isPicked(now *transfer.Info) bool {
+	return now.Size == d.info.Size && now.ModTime.Unix() == d.info.ModTime.Unix()
+}
+
 // finish takes the source away: the marker first, so that it never stands beside
-// a later file of that name.
+// a later file of that name. What has been written there since stays, with its
+// marker: it was not delivered.
 func (d *delivery) finish(ctx context.Context) error {
+	there, err := d.look(ctx, d.From, d.note.source())
+	if err != nil {
+		return err
+	}
+	if there != nil && !d.isPicked(there) {
+		d.Warn("it has changed since it was delivered, and stays to be picked up anew", d.From.String(d.note.source()))
+		return nil
+	}
 	if d.note.Marker != "" {
 		if err := d.remove(ctx, d.note.Marker); err != nil {
 			return err
 		}
 		failpoint("unmarked")
 	}
-	there, err := d.look(ctx, d.From, d.note.source())
-	if err != nil || there == nil {
-		return err // a run before did it
+	if there == nil {
+		return nil // a run before did it
 	}
 	if d.Archive == "" {
 		err := d.remove(ctx, d.note.source())
@@ -381,7 +586,8 @@ func (d *delivery) settle(ctx context.Context, err error) error {
 	}
 	v := verdictOf(err)
 	switch {
-	case v.Kind == policy.KindCancelled, d.stage == stageDelivered, d.stage == stagePublishing && v.Kind == policy.KindTemporary:
+	case v.Kind == policy.KindCancelled, v.Rule == string(policy.CauseUnsettled),
+		d.stage == stageDelivered, d.stage == stagePublishing && v.Kind == policy.KindTemporary:
 		return err
 	}
 	if d.note.Claimed != "" {
@@ -394,7 +600,7 @@ func (d *delivery) settle(ctx context.Context, err error) error {
 }
 
 func (d *delivery) outcome(o ledger.Outcome, err error) ledger.Result {
-	r := ledger.Result{Outcome: o, Attempts: d.result.Tries, Codes: d.codes, Bytes: d.result.Sent}
+	r := ledger.Result{Outcome: o, SHA256: d.note.SHA256, Attempts: d.result.Tries, Codes: d.codes, Bytes: d.result.Sent}
 	if err != nil {
 		r.Rule, r.Reply = verdictOf(err).Rule, policy.FaultOf(err).Said()
 	}
@@ -452,11 +658,9 @@ func isAboutFile(k policy.Kind) bool {
 
 // failed counts how often the file failed since it was last delivered.
 func (d *delivery) failed(ctx context.Context) (n int, err error) {
-	list, err := d.Ledger.Deliveries(ctx, ledger.Query{Job: d.Key, Limit: 100_000})
-	source := d.From.String(d.note.Name)
+	list, err := d.Ledger.Deliveries(ctx, ledger.Query{Job: d.Key, Source: d.From.String(d.note.Name)})
 	for _, past := range list {
 		switch {
-		case past.Source != source:
 		case past.Outcome == ledger.Done:
 			return n, err
 		case past.Outcome == ledger.Failed:

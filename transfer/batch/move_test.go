@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type moveSetup struct {
 	Marker     string
 	Quarantine string
 	Failures   int
+	Unsettled  Unsettled
 	// DieAt is the failpoint at which the process kills itself.
 	DieAt string
 }
@@ -92,7 +94,7 @@ func (s moveSetup) run(ctx context.Context) (told map[string]string, warned []st
 	books := ledger.Open(filepath.Join(s.State, "ledger.db"))
 	m := &Move{
 		From: s.From.end(), To: s.To.end(), Claim: s.Claim, Archive: s.Archive, Ready: Ready{Marker: s.Marker},
-		Quarantine: s.Quarantine, Failures: s.Failures, Key: "test", Name: "move", Ledger: books,
+		Quarantine: s.Quarantine, Failures: s.Failures, Unsettled: s.Unsettled, Key: "test", Name: "move", Ledger: books,
 		Job:  transfer.Job{Lock: ledger.Locks{Dir: filepath.Join(s.State, "locks")}.Lock},
 		Warn: func(text, file string) { warned = append(warned, text+": "+file) },
 	}
@@ -172,7 +174,14 @@ func TestMoveCrash(t *testing.T) {
 					From: startEnd(t, from), To: startEnd(t, to), State: t.TempDir(),
 					Claim: "NAME.claimed", Archive: "done/NAME", Marker: "NAME.ok",
 				}
-				tree(t, s.From.Dir, "other.txt")
+				// What came before was taken away, so that is what happens there.
+				tree(t, s.From.Dir, "other.txt", "0.csv", "0.csv.ok")
+				if told, _, err := s.run(t.Context()); err != nil || told["0.csv"] != "done" {
+					t.Fatalf("%v %v", told, err)
+				}
+				if err := os.Remove(filepath.Join(s.To.Dir, "0.csv")); err != nil {
+					t.Fatal(err)
+				}
 				for name, content := range map[string]string{"a.csv": body, "a.csv.ok": ""} {
 					if err := os.WriteFile(filepath.Join(s.From.Dir, name), []byte(content), 0o644); err != nil {
 						t.Fatal(err)
@@ -208,7 +217,7 @@ func TestMoveCrash(t *testing.T) {
 				if arrived != 1 {
 					t.Errorf("it arrived %d times", arrived)
 				}
-				if got, want := contents(t, s.From.Dir), map[string]string{"done": "/", "done/a.csv": body, "other.txt": "other.txt"}; !maps.Equal(got, want) {
+				if got, want := contents(t, s.From.Dir), map[string]string{"done": "/", "done/0.csv": "0.csv", "done/a.csv": body, "other.txt": "other.txt"}; !maps.Equal(got, want) {
 					t.Errorf("the source holds %v, want %v", got, want)
 				}
 				if got := contents(t, s.To.Dir); len(got) > 0 {
@@ -217,10 +226,171 @@ func TestMoveCrash(t *testing.T) {
 				books := ledger.Open(filepath.Join(s.State, "ledger.db"))
 				defer books.Close()
 				list, err := books.Deliveries(t.Context(), ledger.Query{})
-				if err != nil || len(list) != 1 || list[0].Outcome != ledger.Done {
+				if err != nil || len(list) != 2 || list[0].Outcome != ledger.Done || list[0].SHA256 != sumOf(body) {
 					t.Errorf("ledger: %+v %v", list, err)
 				}
 			})
+		}
+	}
+}
+
+func sumOf(content string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(content))) }
+
+// TestMoveUnsettled: a file that is under neither name after a kill stays at the
+// source, and is not sent again, until somebody says what became of it.
+func TestMoveUnsettled(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		at        string
+		arrived   bool // in truth
+		unsettled Unsettled
+		want      int
+	}{
+		{"publishing", false, Resend, 1},
+		{"published", true, Arrived, 0},
+		{"published", true, Resend, 1},
+	} {
+		t.Run(fmt.Sprint(tt.at, " ", tt.unsettled), func(t *testing.T) {
+			t.Parallel()
+			s := moveSetup{From: startEnd(t, "disk"), To: startEnd(t, "sftp"), State: t.TempDir()}
+			tree(t, s.From.Dir, "stays")
+			if _, _, err := s.run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			tree(t, s.From.Dir, "a")
+			s.crash(t, tt.at)
+			for name := range contents(t, s.To.Dir) {
+				if name == "stays" {
+					continue
+				}
+				if transfer.IsTemp(name) == tt.arrived {
+					t.Fatalf("the target holds %s", name)
+				}
+				if err := os.Remove(filepath.Join(s.To.Dir, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 2 {
+				if act, err := s.outlook(t.Context()); err != nil || act != "report" {
+					t.Errorf("outlook: %q %v", act, err)
+				}
+				told, _, err := s.run(t.Context())
+				if err != nil || told["a"] != "skipped: an earlier delivery of the name is not settled: xfer recover" {
+					t.Errorf("%v %v", told, err)
+				}
+				if _, err := os.Stat(filepath.Join(s.From.Dir, "a")); err != nil {
+					t.Error(err)
+				}
+			}
+			s.Unsettled = tt.unsettled
+			if _, warned, err := s.run(t.Context()); err != nil || len(warned) != 1 {
+				t.Errorf("%v %v", warned, err)
+			}
+			if got := contents(t, s.To.Dir); len(got) != 1+tt.want || len(contents(t, s.From.Dir)) > 0 {
+				t.Errorf("target %v, source %v", got, contents(t, s.From.Dir))
+			}
+		})
+	}
+}
+
+// outlook is what recover tells of the one file that is left.
+func (s moveSetup) outlook(ctx context.Context) (act string, err error) {
+	books := ledger.Open(filepath.Join(s.State, "ledger.db"))
+	m := &Move{From: s.From.end(), To: s.To.end(), Key: "test", Name: "move", Ledger: books, Archive: s.Archive}
+	err = m.Unfinished(ctx, func(p Pickup) error {
+		var why string
+		act, why, err = m.Outlook(ctx, p)
+		if why == "" {
+			act = "no reason"
+		}
+		return err
+	})
+	return act, errors.Join(err, m.From.Links.Close(ctx), m.To.Links.Close(ctx), books.Close())
+}
+
+// TestMoveOutlook: what recover tells is what the next run does, and nothing
+// changes by telling it.
+func TestMoveOutlook(t *testing.T) {
+	t.Parallel()
+	for at, want := range map[string]string{
+		"intended": "send", "claimed": "send", "sending": "send", "publishing": "send", "published": "finish", "delivered": "finish", "finished": "finish",
+	} {
+		for _, changed := range []bool{false, true} {
+			t.Run(fmt.Sprint(at, " ", changed), func(t *testing.T) {
+				t.Parallel()
+				s := moveSetup{From: startEnd(t, "sftp"), To: startEnd(t, "disk"), State: t.TempDir(), Claim: "NAME.claimed", Archive: "done"}
+				tree(t, s.From.Dir, "a")
+				s.crash(t, at)
+				want := want
+				if changed {
+					if want == "send" {
+						want = "undo"
+					}
+					for _, name := range []string{"a", "a.claimed"} {
+						if _, err := os.Stat(filepath.Join(s.From.Dir, name)); err == nil {
+							if err := os.WriteFile(filepath.Join(s.From.Dir, name), []byte("longer"), 0o644); err != nil {
+								t.Fatal(err)
+							}
+						}
+					}
+				}
+				from, to := contents(t, s.From.Dir), contents(t, s.To.Dir)
+				if act, err := s.outlook(t.Context()); err != nil || act != want {
+					t.Errorf("outlook: %q %v, want %q", act, err, want)
+				}
+				if !maps.Equal(from, contents(t, s.From.Dir)) || !maps.Equal(to, contents(t, s.To.Dir)) {
+					t.Error("telling changed something")
+				}
+				if changed {
+					return
+				}
+				if told, _, err := s.run(t.Context()); err != nil || told["a"] != "done" || contents(t, s.To.Dir)["a"] != "a" {
+					t.Errorf("%v %v", told, err)
+				}
+			})
+		}
+	}
+}
+
+// TestMoveNextVersion: a file that is written anew after its delivery, and before
+// its source is taken away, is delivered too.
+func TestMoveNextVersion(t *testing.T) {
+	t.Parallel()
+	s := moveSetup{From: startEnd(t, "sftp"), To: startEnd(t, "disk"), State: t.TempDir(), Marker: "NAME.ok"}
+	tree(t, s.From.Dir, "a", "a.ok")
+	s.crash(t, "delivered")
+	if err := os.WriteFile(filepath.Join(s.From.Dir, "a"), []byte("next version"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, warned, err := s.run(t.Context())
+	if err != nil || len(warned) != 2 {
+		t.Errorf("%q %v", warned, err)
+	}
+	if got := contents(t, s.To.Dir)["a"]; got != "next version" || len(contents(t, s.From.Dir)) > 0 {
+		t.Errorf("%q arrived; source %v", got, contents(t, s.From.Dir))
+	}
+}
+
+// TestMoveSameByChance: a file of the same name, size and time as one that was
+// delivered is not taken for it when its content is another.
+func TestMoveSameByChance(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"disk", "sftp", "ftp"} {
+		s := moveSetup{From: startEnd(t, kind), To: startEnd(t, "disk"), State: t.TempDir()}
+		when := time.Now().Add(-time.Hour)
+		for i, content := range []string{"one", "two", "two"} {
+			path := filepath.Join(s.From.Dir, "a")
+			if err := errors.Join(os.WriteFile(path, []byte(content), 0o644), os.Chtimes(path, when, when)); err != nil {
+				t.Fatal(err)
+			}
+			told, warned, err := s.run(t.Context())
+			want := []string{"done", "done", "skipped"}[i]
+			if err != nil || !strings.HasPrefix(told["a"], want) || len(warned) != min(i, 1)-i/2 {
+				t.Errorf("%s, delivery %d: %v %q %v", kind, i, told, warned, err)
+			}
+			if got := contents(t, s.To.Dir)["a"]; got != content {
+				t.Errorf("%s: %q arrived, want %q", kind, got, content)
+			}
 		}
 	}
 }

@@ -30,6 +30,9 @@ func (s *session) Extras() transfer.Extras {
 	if s.timeSetter() != nil {
 		e.SetModTime = s.setModTime
 	}
+	if !able.offers("MLST") && able.may("SIZE") {
+		e.Size = s.fileSize
+	}
 	if able.may(siteChmod) {
 		e.Chmod = s.chmod
 	}

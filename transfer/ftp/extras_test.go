@@ -18,6 +18,42 @@ import (
 	"github.com/xfer-cli/xfer/transfer/lab"
 )
 
+// TestSize: a look at the size alone costs one round trip where Stat needs two,
+// and a file that is missing is known to be.
+func TestSize(t *testing.T) {
+	root := t.TempDir()
+	store(t, root, "a file", []byte("four"))
+	srv := start(t, lab.FTPConfig{Root: root, Without: []string{"MLST", "MLSD"}})
+	s := dial(t, srv)
+	before := len(srv.Log())
+	n, err := s.Extras().Size(t.Context(), "a file")
+	if err != nil || n != 4 {
+		t.Errorf("%d, %v", n, err)
+	}
+	if asked := srv.Log()[before:]; asked.Count("SIZE") != 1 || asked.Count("MDTM")+asked.Count("CWD") != 0 {
+		t.Errorf("asked\n%s", asked)
+	}
+	_, err = s.Extras().Size(t.Context(), "missing")
+	kind(t, s, err, policy.KindMissing)
+
+	// Without SIZE the listing tells.
+	srv = start(t, lab.FTPConfig{Root: root, Without: []string{"MLST", "MLSD", "SIZE", "FEAT"}})
+	s = dial(t, srv)
+	for range 2 {
+		if size := s.Extras().Size; size != nil {
+			if n, err := size(t.Context(), "a file"); err != nil || n != 4 {
+				t.Errorf("%d, %v", n, err)
+			}
+		}
+	}
+	if n := srv.Log().Count("SIZE"); n != 1 {
+		t.Errorf("%d SIZE to a server that does not know it", n)
+	}
+	if srv := start(t, lab.FTPConfig{Root: root}); dial(t, srv).Extras().Size != nil {
+		t.Error("MLST is one round trip, too")
+	}
+}
+
 // TestSetModTime: by the command that the server has; one that it refuses is not
 // tried again, and a missing file is not a missing command.
 func TestSetModTime(t *testing.T) {

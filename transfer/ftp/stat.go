@@ -76,7 +76,7 @@ func (s *session) statBySize(path, arg string) (transfer.Info, error) {
 	if ok && r.code == 213 {
 		size, valid := parseSIZE(r.text())
 		if !valid {
-			return transfer.Info{}, x.lost(policy.Command, "SIZE", path, badSyntax("the reply to SIZE is no number: %s", policy.Sanitize(r.text())))
+			return transfer.Info{}, s.badSize(path, r)
 		}
 		info := transfer.Info{Size: size}
 		info.ModTime, info.Precision, err = s.modTime(arg)
@@ -97,6 +97,34 @@ func (s *session) statBySize(path, arg string) (transfer.Info, error) {
 		return s.statByList(path)
 	}
 	return transfer.Info{}, s.absent("SIZE", path, r)
+}
+
+// fileSize asks with SIZE alone, unless the server turns out not to know it.
+func (s *session) fileSize(ctx context.Context, path string) (int64, error) {
+	arg, end, err := s.begin(ctx, "SIZE", path)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
+	r, ok, err := s.x.optional("SIZE", arg)
+	switch {
+	case err != nil:
+		return 0, err
+	case !ok:
+		info, err := s.stat(path, arg)
+		return info.Size, err
+	case r.code != 213:
+		return 0, s.absent("SIZE", path, r)
+	}
+	size, valid := parseSIZE(r.text())
+	if !valid {
+		return 0, s.badSize(path, r)
+	}
+	return size, nil
+}
+
+func (s *session) badSize(path string, r reply) error {
+	return s.x.lost(policy.Command, "SIZE", path, badSyntax("the reply to SIZE is no number: %s", policy.Sanitize(r.text())))
 }
 
 // statByList finds the entry in the listing of its directory.

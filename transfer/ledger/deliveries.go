@@ -185,6 +185,9 @@ type Match struct {
 	// Other is the last delivery between the two names when that was of other
 	// content: the file was changed, or the name is used again.
 	Other *Delivery
+	// Open is the latest that is not settled, nil if there is none: it is under
+	// way, or its process died.
+	Open *Delivery
 }
 
 // Delivered looks whether d was delivered before: the same Source and Target,
@@ -193,19 +196,29 @@ type Match struct {
 // seconds, are. What was only recorded does not count: nobody kept others from
 // taking it away at the target and asking for it again.
 func (l *Ledger) Delivered(ctx context.Context, d Delivery) (Match, error) {
-	found, err := l.deliveries(ctx, `WHERE outcome = 'done' AND process <> '' AND source = ? AND target = ? ORDER BY id DESC`, d.Source, d.Target)
+	found, err := l.deliveries(ctx, `WHERE outcome IN ('done', '') AND process <> '' AND source = ? AND target = ? ORDER BY id DESC`, d.Source, d.Target)
 	if err != nil {
 		return Match{}, err
 	}
+	var m Match
 	for i := range found {
-		if d.sameContent(found[i]) {
-			return Match{Same: &found[i]}, nil
+		switch f := &found[i]; {
+		case f.Outcome == Unsettled:
+			if m.Open == nil {
+				m.Open = f
+			}
+		case d.sameContent(*f):
+			if m.Same == nil {
+				m.Same = f
+			}
+		case m.Other == nil:
+			m.Other = f
 		}
 	}
-	if len(found) > 0 {
-		return Match{Other: &found[0]}, nil
+	if m.Same != nil {
+		m.Other = nil
 	}
-	return Match{}, nil
+	return m, nil
 }
 
 func (d Delivery) sameContent(o Delivery) bool {

@@ -16,10 +16,13 @@ func TestDelivered(t *testing.T) {
 	first := Delivery{Source: "/out/a.csv", Target: "sftp://h:22/in/a.csv", Size: 10, ModTime: when, Result: Result{SHA256: "aa"}}
 	id, err := l.Intend(ctx, first)
 	must(t, err)
-	if m, err := l.Delivered(ctx, first); err != nil || m.Same != nil || m.Other != nil {
+	if m, err := l.Delivered(ctx, first); err != nil || m.Same != nil || m.Other != nil || m.Open == nil || m.Open.ID != id {
 		t.Errorf("before it was settled: %+v %v", m, err)
 	}
 	must(t, l.Settle(ctx, id, Result{Outcome: Done}))
+	if m, err := l.Delivered(ctx, first); err != nil || m.Open != nil {
+		t.Errorf("settled and open: %+v %v", m, err)
+	}
 	failed, err := l.Intend(ctx, Delivery{Source: "/out/f", Target: "t", Size: 1, ModTime: when})
 	must(t, err)
 	must(t, l.Settle(ctx, failed, Result{Outcome: Failed}))
@@ -183,5 +186,38 @@ func TestLeftovers(t *testing.T) {
 	}
 	if left, err := l.Leftovers(ctx); err != nil || len(left) != 0 {
 		t.Errorf("after the adoption: %v %v", left, err)
+	}
+}
+
+// TestRecord: what is only recorded is in the history, also by the name of its
+// run's job, and keeps nobody from delivering it.
+func TestRecord(t *testing.T) {
+	ctx, l := t.Context(), open(t)
+	run, err := l.StartRun(ctx, "nightly")
+	must(t, err)
+	began := time.UnixMilli(1_700_000_000_000)
+	d := Delivery{
+		Run: run, Job: "put a", Source: "/out/a", Target: "sftp://h:22/a", Size: 3, ModTime: began, Began: began,
+		Result: Result{Outcome: Done, Attempts: 2, Codes: []int{450, 421}, Bytes: 3, Ended: began.Add(2 * time.Second)},
+	}
+	must(t, l.Record(ctx, d))
+	must(t, l.Record(ctx, Delivery{Job: "other", Source: "/out/b", Result: Result{Outcome: Failed}}))
+	for job, want := range map[string]int{"nightly": 1, "put a": 1, "other": 1, "none": 0} {
+		list, err := l.Deliveries(ctx, Query{Job: job})
+		if err != nil || len(list) != want {
+			t.Errorf("job %s: %+v %v", job, list, err)
+		}
+	}
+	list, err := l.Deliveries(ctx, Query{Job: "nightly"})
+	must(t, err)
+	d.ID = list[0].ID
+	if !reflect.DeepEqual(list[0], d) {
+		t.Errorf("%+v\nwant %+v", list[0], d)
+	}
+	if m, err := l.Delivered(ctx, d); err != nil || m.Same != nil || m.Other != nil {
+		t.Errorf("%+v %v", m, err)
+	}
+	if left, err := l.Leftovers(ctx); err != nil || len(left) != 0 {
+		t.Errorf("%+v %v", left, err)
 	}
 }

@@ -49,14 +49,54 @@ const settling = 10 * time.Second
 // slotHost is what this process knows of one host.
 type slotHost struct {
 	dir string
-	// dialling is held by the link that is about to connect. One at a time, a
-	// refusal says exactly how many connections the server allows.
-	dialling chan struct{}
 
-	mu       sync.Mutex
-	limit    int // learned in this run, 0 none
-	open     int // connections of this process
-	released time.Time
+	mu    sync.Mutex
+	limit int // learned in this run, 0 none
+	open  int // connections of this process
+	// dialling are about to connect, refused were refused and wait for those to
+	// come to an end. A refusal then says exactly how many connections the server
+	// allows: those that stand.
+	dialling, refused int
+	released          time.Time
+	changed           chan struct{} // closed when one of the numbers has changed
+}
+
+// enterDial waits until one more may dial: the first alone, because nothing is
+// known of the server yet, and none while a refusal is being weighed.
+func (h *slotHost) enterDial(ctx context.Context) error {
+	return h.when(ctx, func() bool {
+		if h.refused > 0 || h.open == 0 && h.dialling > 0 {
+			return false
+		}
+		h.dialling++
+		return true
+	})
+}
+
+// when waits until ok, which is asked with h.mu held.
+func (h *slotHost) when(ctx context.Context, ok func() bool) error {
+	for {
+		h.mu.Lock()
+		done, changed := ok(), h.changed
+		h.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// change changes the numbers.
+func (h *slotHost) change(how func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	how()
+	close(h.changed)
+	h.changed = make(chan struct{})
 }
 
 func (h *slotHost) holds() bool {
@@ -70,10 +110,8 @@ func (h *slotHost) holds() bool {
 // is a fault of policy.CauseBudget.
 func (s *Slots) Take(ctx context.Context, host string, limit int) (transfer.Slot, error) {
 	h := s.host(host)
-	select {
-	case h.dialling <- struct{}{}:
-	case <-ctx.Done():
-		return nil, policy.LocalFault("wait", "", context.Cause(ctx))
+	if err := h.enterDial(ctx); err != nil {
+		return nil, policy.LocalFault("wait", "", err)
 	}
 	taken := &slot{slots: s, host: h, name: host, dialling: true}
 	lock, err := s.wait(ctx, h, host, limit)
@@ -123,7 +161,7 @@ func (s *Slots) host(name string) *slotHost {
 	h := s.hosts[name]
 	if h == nil {
 		sum := sha256.Sum256([]byte(name))
-		h = &slotHost{dir: filepath.Join(s.Dir, hex.EncodeToString(sum[:12])), dialling: make(chan struct{}, 1)}
+		h = &slotHost{dir: filepath.Join(s.Dir, hex.EncodeToString(sum[:12])), changed: make(chan struct{})}
 		if s.hosts == nil {
 			s.hosts = map[string]*slotHost{}
 		}
@@ -240,19 +278,20 @@ type slot struct {
 func (s *slot) Opened() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.opened && !s.released {
-		s.opened = true
-		s.host.mu.Lock()
-		s.host.open++
-		s.host.mu.Unlock()
-	}
-	s.dialled()
+	s.host.change(func() {
+		if !s.opened && !s.released {
+			s.opened = true
+			s.host.open++
+		}
+		s.dialled()
+	})
 }
 
+// dialled is called with host.mu held.
 func (s *slot) dialled() {
 	if s.dialling {
 		s.dialling = false
-		<-s.host.dialling
+		s.host.dialling--
 	}
 }
 
@@ -269,14 +308,14 @@ func (s *slot) release() {
 		_ = s.lock.Close()
 		s.lock = nil
 	}
-	if s.opened {
-		s.opened = false
-		s.host.mu.Lock()
-		s.host.open--
-		s.host.released = time.Now()
-		s.host.mu.Unlock()
-	}
-	s.dialled()
+	s.host.change(func() {
+		if s.opened {
+			s.opened = false
+			s.host.open--
+			s.host.released = time.Now()
+		}
+		s.dialled()
+	})
 }
 
 // Crowded lowers the limit of the host to the connections that stand, and gives
@@ -290,6 +329,20 @@ func (s *slot) Crowded(ctx context.Context, said string) (limit int) {
 	if s.lock == nil || s.opened {
 		return 0
 	}
+	s.host.change(func() {
+		s.dialled()
+		s.host.refused++
+	})
+	defer s.host.change(func() {
+		s.host.refused--
+		_ = s.lock.Close()
+		s.lock = nil
+	})
+	settled, cancel := context.WithTimeout(ctx, settling)
+	defer cancel()
+	if s.host.when(settled, func() bool { return s.host.dialling == 0 }) != nil {
+		return 0
+	}
 	limit, lowered := s.host.lower(ctx)
 	if lowered && s.slots.Lowered != nil {
 		s.slots.Lowered(s.name, limit, said)
@@ -297,8 +350,8 @@ func (s *slot) Crowded(ctx context.Context, said string) (limit int) {
 	return limit
 }
 
-// lower makes the connections that stand, all that are counted but the one that
-// was refused, the limit.
+// lower makes the connections that stand, all that are counted but those that
+// were refused, the limit.
 func (h *slotHost) lower(ctx context.Context) (limit int, lowered bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -306,7 +359,7 @@ func (h *slotHost) lower(ctx context.Context) (limit int, lowered bool) {
 		return 0, false
 	}
 	n, err := h.count(ctx)
-	n--
+	n -= h.refused
 	if err != nil || n <= 0 {
 		return 0, false
 	}

@@ -151,8 +151,9 @@ func TestCrowded(t *testing.T) {
 	}
 }
 
-// TestDiallingOneAtATime: so that a refusal says exactly how many are allowed.
-func TestDiallingOneAtATime(t *testing.T) {
+// TestFirstDialAlone: nothing is known of the server yet, not even whether the
+// password is right.
+func TestFirstDialAlone(t *testing.T) {
 	s := &Slots{Dir: t.TempDir()}
 	dialling, err := s.Take(t.Context(), "host", 0)
 	must(t, err)
@@ -163,6 +164,41 @@ func TestDiallingOneAtATime(t *testing.T) {
 	wantCause(t, err, policy.CauseDeadline)
 	dialling.Opened()
 	taken(t, s, "host", 0)
+}
+
+// TestCrowdedAmongOthers: a refusal is weighed when the others that dial at the
+// same time have come to an end, and says exactly how many are allowed.
+func TestCrowdedAmongOthers(t *testing.T) {
+	ctx := t.Context()
+	s := &Slots{Dir: t.TempDir()}
+	taken(t, s, "host", 0)
+	var dialling [4]transfer.Slot
+	for i := range dialling {
+		slot, err := s.Take(ctx, "host", 0)
+		must(t, err)
+		dialling[i] = slot
+		t.Cleanup(slot.Release)
+	}
+	// Two are refused before the other two are let in.
+	limits := make(chan int)
+	for _, slot := range dialling[:2] {
+		go func() { limits <- slot.Crowded(ctx, "421 too many") }()
+	}
+	h := s.host("host")
+	must(t, h.when(ctx, func() bool { return h.refused == 2 }))
+	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	_, err := s.Take(short, "host", 0)
+	wantCause(t, err, policy.CauseDeadline)
+	dialling[2].Opened()
+	dialling[3].Opened()
+	for range 2 {
+		if n := <-limits; n != 3 {
+			t.Errorf("limit %d, want the 3 that stand", n)
+		}
+	}
+	_, err = s.Take(ctx, "host", 0)
+	wantCause(t, err, policy.CauseBudget)
 }
 
 // TestSlotsUnusable: connections that can't be counted are let pass, with one warning.

@@ -3,6 +3,7 @@ package sftp
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"sync"
@@ -26,10 +27,12 @@ const (
 type channel struct {
 	conn *connection
 	tap  *tap
-	// paths makes the requests about paths.
+	// paths makes the requests about paths; nil on a channel for file data.
 	paths *sftp.Client
-	// packet is the most data in one READ or WRITE, in bytes.
+	// packet is the most data in one READ or WRITE, in bytes, once asked is
+	// closed.
 	packet int
+	asked  chan struct{}
 
 	mu    sync.Mutex
 	words string // what the server's process printed, and how it ended
@@ -39,24 +42,36 @@ type channel struct {
 // when the server allows no more channels, errNotSFTP when there is no SFTP.
 func (c *connection) open(ctx context.Context) (*channel, error) {
 	ch, err := call(ctx, c, c.limits.Reply, func() (*channel, error) {
-		ch := &channel{conn: c, packet: safePacket}
-		return ch, ch.start(true)
+		ch := &channel{conn: c, packet: safePacket, asked: make(chan struct{})}
+		err := ch.start(true)
+		if err == nil {
+			err = ch.greet()
+		}
+		return ch, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return ch, ch.askLimits(ctx)
+	go ch.askLimits() // beside what is wanted first
+	return ch, nil
 }
 
-// another starts a further server like this one, in two round trips instead of
-// four: what works once is not asked about again.
+// another starts a further server like this one, for file data, in one round
+// trip instead of three: what works once is not asked about again, and requests
+// may follow the greeting at once. That it did not come shows in their answers.
 func (ch *channel) another(ctx context.Context) (*channel, error) {
 	return call(ctx, ch.conn, ch.conn.limits.Reply, func() (*channel, error) {
-		next := &channel{conn: ch.conn, packet: ch.packet}
-		return next, next.start(false)
+		next := &channel{conn: ch.conn}
+		if err := next.start(false); err != nil {
+			return nil, err
+		}
+		go func() { _, _ = io.Copy(io.Discard, next.tap) }() // ends with the channel
+		_, err := next.tap.Write(binary.BigEndian.AppendUint32([]byte{0, 0, 0, 5, fxpInit}, 3))
+		return next, err
 	})
 }
 
+// start opens the channel and asks for the subsystem, confirm whether it is there.
 func (ch *channel) start(confirm bool) error {
 	raw, requests, err := ch.conn.client.OpenChannel("session", nil)
 	if err != nil {
@@ -76,9 +91,16 @@ func (ch *channel) start(confirm bool) error {
 		return err
 	}
 	ch.tap = newTap(&counted{raw, &ch.conn.moved})
+	return nil
+}
+
+// greet agrees on the version.
+func (ch *channel) greet() (err error) {
+	began := time.Now()
 	if ch.paths, err = sftp.NewClientPipe(ch.tap, ch.tap); err != nil {
 		return ch.noSFTP(err)
 	}
+	ch.conn.sawRTT(time.Since(began))
 	return nil
 }
 
@@ -139,29 +161,37 @@ func (ch *channel) lastWords() string {
 	return policy.Sanitize(ch.words)
 }
 
-// askLimits learns how large packets may be (OpenSSH PROTOCOL §4.8), and how
-// long an answer takes.
-func (ch *channel) askLimits(ctx context.Context) error {
+// askLimits learns how large packets may be (OpenSSH PROTOCOL §4.8). A server
+// that is silent about it for too long loses the connection, like any other.
+func (ch *channel) askLimits() {
+	defer close(ch.asked)
 	if _, ok := ch.paths.HasExtension("limits@openssh.com"); !ok {
-		return nil
+		return
 	}
-	f, err := ch.request(ctx, fxpExtendedReply, newRequest(fxpExtended).string("limits@openssh.com"))
-	if _, refused := err.(*status); refused {
-		return nil
-	}
+	f, err := ch.request(context.Background(), fxpExtendedReply, newRequest(fxpExtended).string("limits@openssh.com"))
 	if err != nil {
-		return err
+		return // refused; a lost connection shows in what is wanted next
 	}
 	f.uint64() // longest packet
 	read, write := f.uint64(), f.uint64()
-	if f.err != nil {
-		return f.err
-	}
 	// 0 means that the server names no limit, and then nothing is promised.
-	if most := min(read, write); most > safePacket {
+	if most := min(read, write); f.err == nil && most > safePacket {
 		ch.packet = int(min(most, bestPacket))
 	}
-	return nil
+}
+
+// packetFor is how much data of n bytes goes in one READ or WRITE. It waits for
+// the server's limits where they matter.
+func (ch *channel) packetFor(ctx context.Context, n int64) int {
+	if n <= safePacket {
+		return safePacket
+	}
+	select {
+	case <-ch.asked:
+		return ch.packet
+	case <-ctx.Done():
+		return safePacket // for what fails next
+	}
 }
 
 // usable is false once the channel has ended.

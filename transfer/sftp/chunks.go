@@ -16,7 +16,7 @@ const room = headerLen + 4 + 256 + 8 + 4
 type chunk struct {
 	off int64
 	n   int    // bytes of data
-	raw []byte // room, then the data
+	raw []byte // room, then the data; nil for a download that has not come
 	// filled: the data has been read from the source and is still to be sent.
 	filled bool
 }
@@ -31,7 +31,7 @@ func (p *chunk) data() []byte { return p.raw[room : room+p.n] }
 // No piece is handed out that begins spread or more above the mark. The size of
 // a broken upload minus spread is therefore a safe place to resume from, even
 // for a process that knows nothing else; and a download never holds more than
-// spread in memory.
+// spread in memory, usually only what came before its turn.
 type chunks struct {
 	size   int   // of a piece, in bytes
 	spread int64 // in bytes
@@ -122,7 +122,10 @@ func (c *chunks) reserve() *chunk {
 			c.busy++
 			return p
 		case c.next < c.end && c.next-c.mark < c.spread:
-			p := &chunk{off: c.next, n: int(min(int64(c.size), c.end-c.next)), raw: c.buffer()}
+			p := &chunk{off: c.next, n: int(min(int64(c.size), c.end-c.next))}
+			if c.fill != nil {
+				p.raw = c.buffer()
+			}
 			c.next += int64(p.n)
 			c.busy++
 			return p
@@ -131,6 +134,15 @@ func (c *chunks) reserve() *chunk {
 			return nil
 		}
 		c.changed.Wait()
+	}
+}
+
+// provide gets a buffer for a piece whose data comes.
+func (c *chunks) provide(p *chunk) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.raw == nil {
+		p.raw = c.buffer()
 	}
 }
 

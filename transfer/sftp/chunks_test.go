@@ -174,7 +174,7 @@ func TestChunksUnderFire(t *testing.T) {
 						copy(server[p.off:], p.data())
 						return nil
 					}
-					return func(p *chunk) error { copy(p.data(), want[p.off:]); return nil }
+					return func(p *chunk) error { c.provide(p); copy(p.data(), want[p.off:]); return nil }
 				},
 			} {
 				server := make([]byte, size)
@@ -232,6 +232,7 @@ func TestUnknownEnd(t *testing.T) {
 						c.drop(p)
 						continue
 					}
+					c.provide(p)
 					copy(p.data(), want[p.off:])
 					c.done(p)
 				}

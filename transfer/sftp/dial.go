@@ -108,8 +108,7 @@ func Dial(ctx context.Context, o Options) (transfer.Session, error) {
 		return nil, f
 	}
 	s := newSession(c, ch, o)
-	o.Log.Debug("sftp_session", "host", o.Address, "software", s.software(), "packet", ch.packet,
-		"rtt", time.Duration(c.rtt.Load()))
+	o.Log.Debug("sftp_session", "host", o.Address, "software", s.software(), "rtt", time.Duration(c.rtt.Load()))
 	return s, nil
 }
 

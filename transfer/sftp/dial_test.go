@@ -226,13 +226,12 @@ func TestNoSFTP(t *testing.T) {
 		cause policy.Cause
 		text  string
 	}{
-		"no subsystem":     {lab.Rule{On: "subsystem", Do: lab.Reply(0, "")}, policy.CauseNoSubsystem, "no subsystem"},
-		"a shell greets":   {lab.Rule{On: "subsystem", Do: lab.Raw("Welcome to\x1b[2J the server\r\n")}, policy.CauseNoSubsystem, "Welcome to?[2J the server"},
-		"ends at once":     {lab.Rule{On: "subsystem", Do: lab.Raw("").Then(lab.DropData(lab.FIN))}, policy.CauseNoSubsystem, ""},
-		"no channel":       {lab.Rule{On: "channel", Do: lab.Reply(int(ssh.Prohibited), "open failed")}, policy.CauseChannel, "open failed"},
-		"silent":           {lab.Rule{On: "INIT", Do: lab.Stall()}, policy.CauseTimeout, ""},
-		"connection ends":  {lab.Rule{On: "INIT", Do: lab.Drop(lab.RST)}, policy.CauseReset, ""},
-		"limits are stuck": {lab.Rule{On: "limits@openssh.com", Do: lab.Ignore()}, policy.CauseTimeout, ""},
+		"no subsystem":    {lab.Rule{On: "subsystem", Do: lab.Reply(0, "")}, policy.CauseNoSubsystem, "no subsystem"},
+		"a shell greets":  {lab.Rule{On: "subsystem", Do: lab.Raw("Welcome to\x1b[2J the server\r\n")}, policy.CauseNoSubsystem, "Welcome to?[2J the server"},
+		"ends at once":    {lab.Rule{On: "subsystem", Do: lab.Raw("").Then(lab.DropData(lab.FIN))}, policy.CauseNoSubsystem, ""},
+		"no channel":      {lab.Rule{On: "channel", Do: lab.Reply(int(ssh.Prohibited), "open failed")}, policy.CauseChannel, "open failed"},
+		"silent":          {lab.Rule{On: "INIT", Do: lab.Stall()}, policy.CauseTimeout, ""},
+		"connection ends": {lab.Rule{On: "INIT", Do: lab.Drop(lab.RST)}, policy.CauseReset, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -294,6 +293,17 @@ func TestSoftwareIsNamed(t *testing.T) {
 	}
 }
 
+// TestLimitsAreStuck: nobody waits for the limits of a server in order to log in,
+// and what needs them does not wait for ever.
+func TestLimitsAreStuck(t *testing.T) {
+	noLeaks(t)
+	srv := startLab(t, lab.SFTPConfig{Root: fill(t), Script: []lab.Rule{{On: "limits@openssh.com", Do: lab.Ignore()}}})
+	s := dialLab(t, srv, withTimeout(500*time.Millisecond))
+	put(t, s, "/small", content(1000))
+	_, err := s.Put(t.Context(), "/large", 0, sourceOf(content(1<<20)))
+	wantFault(t, err, policy.Fault{Phase: policy.Data, Cause: policy.CauseTimeout})
+}
+
 func TestPacketSize(t *testing.T) {
 	tests := map[string]struct {
 		quirks lab.Quirks
@@ -308,7 +318,7 @@ func TestPacketSize(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			srv := startLab(t, lab.SFTPConfig{Quirks: tt.quirks})
-			if got := dialLab(t, srv).control.packet; got != tt.want {
+			if got := dialLab(t, srv).control.packetFor(t.Context(), 1<<30); got != tt.want {
 				t.Errorf("got %d, want %d", got, tt.want)
 			}
 		})
@@ -336,6 +346,9 @@ func TestRealSSHDLoginFaults(t *testing.T) {
 		o := sshdOptions(srv)
 		o.Login.Password = &auth.Source{Given: auth.NewSecret("hunter3")}
 		failDial(t, o, policy.Fault{Protocol: policy.SSH, Phase: policy.Auth, Op: "auth", Cause: policy.CauseSSHAuth, Text: "password"})
+		for end := time.Now().Add(10 * time.Second); !strings.Contains(srv.Log(), "Connection closed by") && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond) // sshd writes it when it has noticed
+		}
 		if n := strings.Count(srv.Log(), "Failed password"); n != 1 {
 			t.Errorf("sshd saw %d failed passwords", n)
 		}

@@ -59,18 +59,22 @@ func (ch *channel) opened(answer *reply) (*file, error) {
 	return f, answer.fields.err
 }
 
-// startRead asks for up to len(into) bytes.
-func (f *file) startRead(into []byte, off int64) *reply {
-	r := newRequest(fxpRead).string(f.handle).uint64(uint64(off)).uint32(uint32(len(into)))
+// startRead asks for up to n bytes, for which into gives room.
+func (f *file) startRead(n int, off int64, into func() []byte) *reply {
+	r := newRequest(fxpRead).string(f.handle).uint64(uint64(off)).uint32(uint32(n))
 	return f.ch.tap.start(r, into)
 }
 
-// read fills b. It returns fewer bytes only at the end of the file, or with an
-// error. It waits as long as the connection lives.
-func (f *file) read(b []byte, off int64) (int, error) {
+// read fetches a piece, for which provide gets room when the data comes. It
+// returns fewer bytes only at the end of the file, or with an error. It waits as
+// long as the connection lives.
+func (f *file) read(p *chunk, provide func(*chunk)) (int, error) {
 	n := 0
-	for n < len(b) {
-		r := f.startRead(b[n:], off+int64(n))
+	for n < p.n {
+		r := f.startRead(p.n-n, p.off+int64(n), func() []byte {
+			provide(p)
+			return p.data()[n:]
+		})
 		<-r.done
 		m, err := r.data()
 		if err != nil || m == 0 {

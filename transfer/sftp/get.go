@@ -17,7 +17,7 @@ func (s *session) Get(ctx context.Context, path string, off int64, dst transfer.
 		return 0, err
 	}
 	out := newOutput(dst)
-	if left := dst.Size - off; left > 0 && left < int64(s.control.packet) {
+	if left := dst.Size - off; left > 0 && left <= bestPacket && left <= int64(s.control.packetFor(ctx, left)) {
 		n, done, err := s.getSmall(ctx, path, off, out)
 		if done || err != nil {
 			return n, err
@@ -41,7 +41,7 @@ func (s *session) getSmall(ctx context.Context, path string, off int64, out *out
 		return 0, true, err
 	}
 	buf := make([]byte, want)
-	read := f.startRead(buf, off)
+	read := f.startRead(int(want), off, func() []byte { return buf })
 	looked := ch.tap.start(newRequest(fxpFstat).string(f.handle), nil)
 
 	if err := ch.conn.wait(ctx, ch.conn.limits.Idle, read.done); err != nil {
@@ -70,27 +70,31 @@ func (s *session) getSmall(ctx context.Context, path string, off int64, out *out
 
 // getLarge fetches pieces over one or more channels.
 func (s *session) getLarge(ctx context.Context, path string, off int64, out *output) (int64, error) {
+	b := &bulk{
+		s: s, size: out.dst.Size - off,
+		open: func(ctx context.Context, ch *channel) (*file, error) { return ch.openFile(ctx, path, openRead) },
+		pace: out.dst.Wait,
+	}
+	b.ask(ctx)
 	f, err := s.control.openFile(ctx, path, openRead)
 	if err != nil {
+		b.spare()
 		return 0, s.control.fault(policy.Data, "open", path, err)
 	}
 	end, before, err := f.extent(ctx, path, out.dst.Size)
 	if err != nil {
+		b.spare()
 		f.letGo()
 		return 0, err
 	}
-	list := newChunks(off, end, s.control.packet, spread)
+	if b.size < 0 && end != unknownEnd {
+		b.size = end - off
+	}
+	b.ask(ctx)
+	list := newChunks(off, end, s.control.packetFor(ctx, end-off), b.reach())
 	list.progress = out.dst.Progress
 	list.deliver = func(p *chunk) error { return out.write(p.data(), p.off) }
-	b := &bulk{
-		s: s, list: list, size: end - off,
-		open: func(ctx context.Context, ch *channel) (*file, error) { return ch.openFile(ctx, path, openRead) },
-		work: func(f *file, p *chunk) error { return fetch(f, p, path, list, end) },
-		pace: out.dst.Wait,
-	}
-	if end == unknownEnd {
-		b.size = 0 // as far as anybody knows
-	}
+	b.list, b.work = list, func(f *file, p *chunk) error { return fetch(f, p, path, list, end) }
 	b.run(ctx, f)
 	defer b.release()
 	defer b.letGo()
@@ -135,7 +139,7 @@ func (f *file) extent(ctx context.Context, path string, expected int64) (end int
 // fetch reads one piece. A file that ends early ends the list, or is a fault if
 // its size was known.
 func fetch(f *file, p *chunk, path string, list *chunks, end int64) error {
-	n, err := f.read(p.data(), p.off)
+	n, err := f.read(p, list.provide)
 	if err != nil || n == p.n {
 		return err
 	}

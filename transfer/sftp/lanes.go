@@ -13,21 +13,20 @@ import (
 )
 
 const (
-	// maxLanes is the most channels for file data on one connection. OpenSSH
-	// allows ten sessions (MaxSessions); one is for requests about paths.
-	maxLanes = 8
+	// maxSessions is how many channels OpenSSH allows on one connection
+	// (MaxSessions). One is for requests about paths.
+	maxSessions = 10
 	// window is the flow control window of one channel in bytes, in both
 	// directions: no more can be under way on it (RFC 4254 §5.2).
 	window = 2 << 20
-	// loneDepth and depth are how many READs or WRITEs are under way on the
-	// first channel, which may stay the only one, and on each further one.
-	loneDepth, depth = 16, 8
+	// depth is how many READs or WRITEs are under way on one channel at least.
+	depth = 8
 	// spread is how far apart pieces under way may be, in bytes: more than can
 	// be under way on all channels, so that none has to wait for another.
 	spread = 24 << 20
-	// farAway is the round trip time from which windows, not processors, are
-	// what limits a transfer.
-	farAway = 5 * time.Millisecond
+	// fullRate is what a processor encrypts at most, in bytes per second: no more
+	// windows are wanted than it fills.
+	fullRate = 400 << 20
 	// grace is how long pieces under way may take after a transfer was
 	// cancelled. After that the connection is closed.
 	grace = time.Second
@@ -56,29 +55,12 @@ func (s *session) acquire(ctx context.Context) (*channel, error) {
 	s.lanes++
 	s.mu.Unlock()
 
-	opened := make(chan *channel)
-	go func() {
-		ch, err := s.control.another(context.WithoutCancel(ctx)) // it has a limit
-		if err != nil {
-			s.noMore(err)
-			close(opened)
-			return
-		}
-		select {
-		case opened <- ch:
-		case <-ctx.Done():
-			s.release(ch) // for the next transfer
-		}
-	}()
-	select {
-	case ch, ok := <-opened:
-		if !ok {
-			return nil, errNoLane
-		}
-		return ch, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	ch, err := s.control.another(ctx)
+	if err != nil {
+		s.noMore(err)
+		return nil, errNoLane
 	}
+	return ch, nil
 }
 
 // noMore takes down that the server refused a channel.
@@ -116,6 +98,9 @@ type bulk struct {
 	// pace is Source.Wait or Sink.Wait, nil for none.
 	pace func(ctx context.Context, n int) error
 
+	lanes   []chan *channel // further ones that were asked for
+	growing sync.WaitGroup
+
 	asked    atomic.Int64 // pieces whose answers are due
 	relieved atomic.Bool  // the first channel is not to begin another piece
 
@@ -129,30 +114,38 @@ type bulk struct {
 func (b *bulk) run(ctx context.Context, first *file) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	b.list.laneAdded()
-	leave := b.add(ctx, first, loneDepth)
-	var growing sync.WaitGroup
-	growing.Go(func() { b.grow(ctx, b.wanted(), leave) })
+	n := b.depth()
+	if len(b.lanes) == 0 {
+		n *= 2 // so that the window is never left empty
+	}
+	leave := b.add(ctx, first, n)
+	b.grow(ctx, leave)
 	b.supervise(ctx)
 	cancel(errNoLane)
-	growing.Wait()
+	b.growing.Wait()
 }
+
+// depth is how many pieces fill the window of a channel.
+func (b *bulk) depth() int { return max(depth, window/b.list.size) }
+
+// reach is the spread of a download, whose pieces take memory: the windows of all
+// channels, and one in which a channel may fall behind.
+func (b *bulk) reach() int64 { return min(spread, int64(len(b.lanes)+2)*window) }
 
 // wanted is how many channels the transfer wants for itself. Nearby it is two:
 // two processes on the server, and here decryption beside disk access. Far away
 // the windows are what limits the rate, and each channel has one of its own;
-// what it costs is three round trips, so that a file has to have some windows'
+// what it costs is two round trips, so that a file has to have some windows'
 // worth for each.
 func (b *bulk) wanted() int {
 	switch {
-	case b.size <= 4*int64(b.s.control.packet):
+	case b.size <= 4*bestPacket:
 		return 0
 	case b.size <= 4*window:
 		return 1
-	case b.s.isFar():
-		return int(min(maxLanes, b.size/(2*window)))
-	default:
-		return 2
 	}
+	underWay := fullRate * b.s.conn.rtt.Load() / int64(time.Second)
+	return int(min(maxSessions-1, b.size/(2*window), max(2, underWay/window+1)))
 }
 
 // add puts n workers on a channel, which the list knows of already. The func it
@@ -263,37 +256,73 @@ func (b *bulk) supervise(ctx context.Context) {
 	}
 }
 
-// grow opens n further channels, at the same time, and puts each to work when
-// it is there; the first channel then leaves. That a server allows fewer is no
-// failure.
-func (b *bulk) grow(ctx context.Context, n int, leave func(error)) {
-	var opening sync.WaitGroup
-	for range n {
+// ask asks for the further channels that are still wanted: beside the first OPEN,
+// as both take a round trip, and behind it, when the way is known to be long.
+func (b *bulk) ask(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx) // opening has a limit, and the next transfer may want it
+	for len(b.lanes) < b.wanted() {
+		lane := make(chan *channel, 1)
+		b.lanes = append(b.lanes, lane)
+		go func() {
+			defer close(lane)
+			if ch, err := b.s.acquire(ctx); err == nil {
+				lane <- ch
+			}
+		}()
+	}
+}
+
+// grow puts the further channels to work, each when it is there; the first
+// channel then leaves. That a server allows fewer is no failure.
+func (b *bulk) grow(ctx context.Context, leave func(error)) {
+	for _, lane := range b.lanes {
 		b.list.laneAdded()
-		opening.Go(func() {
-			f, err := b.openLane(ctx)
+		b.growing.Go(func() {
+			f, err := b.openLane(ctx, lane)
 			if err != nil {
 				b.list.laneLost(nil)
 				return
 			}
-			b.add(ctx, f, depth)
+			b.add(ctx, f, b.depth())
 			b.relieved.Store(true)
 			leave(nil)
 		})
 	}
-	opening.Wait()
 }
 
-func (b *bulk) openLane(ctx context.Context) (*file, error) {
-	ch, err := b.s.acquire(ctx)
-	if err != nil {
-		return nil, err
+func (b *bulk) openLane(ctx context.Context, lane chan *channel) (*file, error) {
+	select {
+	case ch, ok := <-lane:
+		if !ok {
+			return nil, errNoLane
+		}
+		f, err := b.open(ctx, ch)
+		switch {
+		case err == nil:
+		case ch.usable() || !b.s.conn.alive():
+			b.s.release(ch)
+		default:
+			b.s.noMore(err) // no server came to be on it
+		}
+		return f, err
+	case <-ctx.Done():
+		go b.s.keep(lane)
+		return nil, context.Cause(ctx)
 	}
-	f, err := b.open(ctx, ch)
-	if err != nil {
-		b.s.release(ch)
+}
+
+// spare gives back the channels of a transfer that did not begin.
+func (b *bulk) spare() {
+	for _, lane := range b.lanes {
+		go b.s.keep(lane)
 	}
-	return f, err
+}
+
+// keep takes back a channel when it is there.
+func (s *session) keep(lane chan *channel) {
+	if ch, ok := <-lane; ok {
+		s.release(ch)
+	}
 }
 
 // release gives the channels back.
@@ -327,6 +356,3 @@ func (b *bulk) fault(op, path string, err error) *policy.Fault {
 	}
 	return ch.fault(policy.Data, op, path, err)
 }
-
-// isFar says whether the server is so far away that one window is too small.
-func (s *session) isFar() bool { return time.Duration(s.conn.rtt.Load()) >= farAway }

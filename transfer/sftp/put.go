@@ -23,7 +23,11 @@ func (s *session) Put(ctx context.Context, path string, off int64, src transfer.
 	if err != nil {
 		return 0, err
 	}
-	whole, err := in.readAhead(ctx, off, s.control.packet)
+	size := safePacket
+	if in.end == unknownEnd || in.end-off <= bestPacket {
+		size = s.control.packetFor(ctx, in.end-off)
+	}
+	whole, err := in.readAhead(ctx, off, size)
 	if err != nil {
 		return 0, err
 	}
@@ -54,53 +58,38 @@ func (s *session) putSmall(ctx context.Context, path string, _ int64, in *input)
 		return 0, ch.fault(policy.Data, "open", path, err)
 	}
 	n := int64(in.head.n)
-	type step struct {
-		op     string
-		limit  time.Duration
-		answer *reply
-	}
-	var steps []step
+	fl := &flight{path: path}
 	if n > 0 {
-		steps = append(steps, step{"write", ch.conn.limits.Idle, f.startWrite(in.head)})
+		fl.add("write", ch, ch.conn.limits.Idle, f.startWrite(in.head))
 	}
-	if s.syncs(ch) {
-		steps = append(steps, step{"fsync", ch.conn.limits.Final, ch.tap.start(f.syncRequest(), nil)})
-	}
-	steps = append(steps, step{"close", ch.conn.limits.Final, ch.tap.start(f.closeRequest(), nil)})
-	looked := ch.tap.start(newRequest(fxpStat).string(path), nil)
-
+	s.startFinish(fl, []*file{f})
 	across := int64(0)
-	for _, st := range steps {
-		err := ch.conn.wait(ctx, st.limit, st.answer.done)
-		if err == nil {
-			err = st.answer.ok()
-		}
-		switch {
-		case err == nil || st.op == "fsync" && is(err, fxUnsupported):
-		case st.op == "write":
-			return 0, ch.fault(policy.Data, st.op, path, err)
-		default:
-			return across, unconfirmed(ch.fault(policy.Data, st.op, path, err))
-		}
-		if across = n; st.op == "write" && in.src.Progress != nil {
+	err = fl.land(ctx, func(op string) {
+		if across = n; op == "write" && in.src.Progress != nil {
 			in.src.Progress(n)
 		}
+	})
+	if err != nil {
+		return across, err
 	}
-	if err := ch.conn.wait(ctx, ch.conn.limits.Reply, looked.done); err != nil {
-		return n, ch.fault(policy.Command, "stat", path, err)
-	}
-	a, err := looked.attrs()
-	return n, s.compare(path, a, err, n)
+	return n, s.confirm(ctx, fl, n)
 }
 
 // syncs says whether files are to be written to the disk before they are closed.
-func (s *session) syncs(ch *channel) bool {
-	_, can := ch.paths.HasExtension("fsync@openssh.com")
+func (s *session) syncs() bool {
+	_, can := s.control.paths.HasExtension("fsync@openssh.com")
 	return can && s.o.Sync
 }
 
 // putLarge sends pieces over one or more channels.
 func (s *session) putLarge(ctx context.Context, path string, off int64, in *input) (int64, error) {
+	b := &bulk{
+		s: s, size: in.end - off,
+		open: func(ctx context.Context, ch *channel) (*file, error) { return ch.openFile(ctx, path, openWrite) },
+		work: func(f *file, p *chunk) error { return f.write(p) },
+		pace: in.src.Wait,
+	}
+	b.ask(ctx)
 	f, err := s.control.openForPut(ctx, path, off, in.src.Mode)
 	if fault, ok := err.(*policy.Fault); ok && off > 0 && (fault.Code == fxUnsupported || fault.Code == fxFailure) {
 		// Object stores write a file once, from its start (AWS Transfer, Azure);
@@ -109,14 +98,11 @@ func (s *session) putLarge(ctx context.Context, path string, off int64, in *inpu
 		fault.Cause = policy.CauseNoRest
 	}
 	if err != nil {
+		b.spare()
 		return 0, err
 	}
-	b := &bulk{
-		s: s, list: newChunks(off, in.end, s.control.packet, spread), size: in.end - off,
-		open: func(ctx context.Context, ch *channel) (*file, error) { return ch.openFile(ctx, path, openWrite) },
-		work: func(f *file, p *chunk) error { return f.write(p) },
-		pace: in.src.Wait,
-	}
+	b.ask(ctx)
+	b.list = newChunks(off, in.end, s.control.packetFor(ctx, b.size), spread)
 	in.feed(b.list)
 	b.run(ctx, f)
 	defer b.release()
@@ -126,12 +112,12 @@ func (s *session) putLarge(ctx context.Context, path string, off int64, in *inpu
 		b.leave(mark, reached)
 		return mark - off, b.fault("write", path, err)
 	}
-	files := b.usable()
-	if err := s.finish(ctx, path, files); err != nil {
+	fl := &flight{path: path}
+	s.startFinish(fl, b.usable())
+	if err := fl.land(ctx, func(string) {}); err != nil {
 		return mark - off, err
 	}
-	a, err := files[0].ch.attrs(ctx, newRequest(fxpStat).string(path))
-	return mark - off, s.compare(path, a, err, mark)
+	return mark - off, s.confirm(ctx, fl, mark)
 }
 
 // openForPut opens the target, emptied, or cut to off.
@@ -176,32 +162,68 @@ func (f *file) cut(ctx context.Context, path string, off int64) error {
 	return nil
 }
 
-// finish makes the file durable if that is wished for, and closes its handles.
-// An error of close(2) may be the only news of a full disk (NFS). Handles of
-// channels that were lost are closed already; what was written there, was
-// answered.
-func (s *session) finish(ctx context.Context, path string, files []*file) error {
-	first := files[0]
-	limit := first.ch.conn.limits.Final
-	if s.syncs(first.ch) {
-		if err := first.command(ctx, limit, first.syncRequest()); err != nil && !is(err, fxUnsupported) {
-			return unconfirmed(first.ch.fault(policy.Data, "fsync", path, err))
-		}
+// flight is the end of an upload in one round trip: requests one behind the other.
+type flight struct {
+	path   string
+	steps  []step
+	looked *reply // the STAT
+	on     *channel
+}
+
+type step struct {
+	op     string
+	ch     *channel
+	limit  time.Duration
+	answer *reply
+}
+
+func (fl *flight) add(op string, ch *channel, limit time.Duration, answer *reply) {
+	fl.steps = append(fl.steps, step{op, ch, limit, answer})
+}
+
+// startFinish makes the file durable if that is wished for, closes its handles
+// and asks for its size. An error of close(2) may be the only news of a full disk
+// (NFS). Handles of channels that were lost are closed already; what was written
+// there, was answered.
+func (s *session) startFinish(fl *flight, files []*file) {
+	first := files[0].ch
+	limit := first.conn.limits.Final
+	if s.syncs() {
+		fl.add("fsync", first, limit, first.tap.start(files[0].syncRequest(), nil))
 	}
-	closed := make([]*reply, len(files))
-	for i, f := range files {
-		closed[i] = f.ch.tap.start(f.closeRequest(), nil)
+	for _, f := range files {
+		fl.add("close", f.ch, limit, f.ch.tap.start(f.closeRequest(), nil))
 	}
-	for i, f := range files {
-		err := f.ch.conn.wait(ctx, limit, closed[i].done)
+	fl.on, fl.looked = first, first.tap.start(newRequest(fxpStat).string(fl.path), nil)
+}
+
+// land waits for the answers, up to the first that is no success; done is told of
+// the others.
+func (fl *flight) land(ctx context.Context, done func(op string)) error {
+	for _, st := range fl.steps {
+		err := st.ch.conn.wait(ctx, st.limit, st.answer.done)
 		if err == nil {
-			err = closed[i].ok()
+			err = st.answer.ok()
 		}
-		if err != nil {
-			return unconfirmed(f.ch.fault(policy.Data, "close", path, err))
+		switch {
+		case err == nil || st.op == "fsync" && is(err, fxUnsupported):
+			done(st.op)
+		case st.op == "write":
+			return st.ch.fault(policy.Data, st.op, fl.path, err)
+		default:
+			return unconfirmed(st.ch.fault(policy.Data, st.op, fl.path, err))
 		}
 	}
 	return nil
+}
+
+// confirm compares the size that the server has now.
+func (s *session) confirm(ctx context.Context, fl *flight, want int64) error {
+	if err := fl.on.conn.wait(ctx, fl.on.conn.limits.Reply, fl.looked.done); err != nil {
+		return fl.on.fault(policy.Command, "stat", fl.path, err)
+	}
+	a, err := fl.looked.attrs()
+	return s.compare(fl.path, a, err, want)
 }
 
 // leave closes what could not be completed. Several channels may have left gaps

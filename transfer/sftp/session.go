@@ -38,7 +38,10 @@ type session struct {
 }
 
 func newSession(c *connection, control *channel, o Options) *session {
-	s := &session{o: o, conn: c, control: control, most: maxLanes, refused: map[string]bool{}, facts: transfer.Facts{}}
+	s := &session{o: o, conn: c, control: control, most: maxSessions - 1, refused: map[string]bool{}, facts: transfer.Facts{}}
+	if o.Shell {
+		s.most-- // for programs
+	}
 	for name := range o.Facts {
 		if ability, ok := strings.CutPrefix(name, noAbility); ok {
 			s.refused[ability] = true

@@ -372,18 +372,21 @@ func TestListStopsWhenToldTo(t *testing.T) {
 // TestChangedWhileRead: a file that grows, shrinks or is replaced during a
 // download is no download.
 func TestChangedWhileRead(t *testing.T) {
-	const size = 3 << 20
+	const size = 12 << 20 // more than is under way at once
 	for name, tt := range map[string]struct {
 		expected int64
 		change   func(path string) error
 	}{
 		"shrinks":            {size, func(p string) error { return os.Truncate(p, 1<<20) }},
 		"shrinks, unsized":   {-1, func(p string) error { return os.Truncate(p, 1<<20) }},
-		"grows":              {size, func(p string) error { return os.Truncate(p, 4<<20) }},
+		"grows":              {size, func(p string) error { return os.Truncate(p, 13<<20) }},
 		"was another before": {size - 1, func(string) error { return nil }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := fill(t)
+			if err := os.Truncate(filepath.Join(root, "big"), size); err != nil {
+				t.Fatal(err)
+			}
 			s := dialLab(t, startLab(t, lab.SFTPConfig{Root: root, Quirks: lab.Quirks{Extensions: []string{}}}))
 			w := &changer{change: func() error { return tt.change(filepath.Join(root, "big")) }}
 			_, err := s.Get(t.Context(), "big", 0, transfer.Sink{W: w, Size: tt.expected})

@@ -61,11 +61,12 @@ type tap struct {
 // reply is the answer to a request of our own, complete once done gives a value.
 type reply struct {
 	done chan struct{}
-	// into takes the data of SSH_FXP_DATA.
-	into []byte
+	// into gives what takes the data of SSH_FXP_DATA, when it comes: a request
+	// that is under way needs no memory.
+	into func() []byte
 
 	kind   byte
-	n      int    // bytes in into
+	n      int    // bytes of data
 	fields fields // of every other kind; for a status without its code
 	code   uint32 // of a status
 	err    error  // the channel ended, or the answer is malformed
@@ -174,11 +175,15 @@ func (t *tap) fill(r *reply, kind byte, rest int) error {
 	switch {
 	case kind == fxpStatus && r.code == fxOK:
 	case kind == fxpData:
-		if r.code > uint32(len(r.into)) || r.code > uint32(rest) {
+		if r.into == nil || r.code > uint32(rest) {
+			return errMalformed
+		}
+		into := r.into()
+		if r.code > uint32(len(into)) {
 			return fmt.Errorf("%w: more data than asked for", errMalformed)
 		}
 		r.n = int(r.code)
-		if _, err := io.ReadFull(t.in, r.into[:r.n]); err != nil {
+		if _, err := io.ReadFull(t.in, into[:r.n]); err != nil {
 			return err
 		}
 		rest -= r.n
@@ -216,7 +221,7 @@ func (t *tap) Close() error {
 // start sends a request of our own: a packet whose length and number are filled
 // in here. into takes the data of the answer. A reply whose err is set has not
 // been sent.
-func (t *tap) start(packet, into []byte) *reply {
+func (t *tap) start(packet []byte, into func() []byte) *reply {
 	r := replies.Get().(*reply)
 	*r = reply{done: r.done, into: into}
 	if err := t.send(packet, r); err != nil {

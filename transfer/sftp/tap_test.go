@@ -25,6 +25,9 @@ func statusBody(code uint32, text string) []byte {
 }
 
 // version is the first packet of a server; its number is in the place of an id.
+// always is room for data that is there from the start.
+func always(b []byte) func() []byte { return func() []byte { return b } }
+
 var version = packet(fxpVersion, 3, nil)
 
 // tapOn taps a stream that gives what the server sends, and takes what is sent.
@@ -69,7 +72,7 @@ func TestTapSharesAChannel(t *testing.T) {
 	)
 	tap, sent := tapOn(server)
 	into := make([]byte, 100)
-	read, write, done, name := tap.start(newRequest(fxpRead), into), tap.start(newRequest(fxpWrite), nil), tap.start(newRequest(fxpClose), nil), tap.start(newRequest(fxpReaddir), nil)
+	read, write, done, name := tap.start(newRequest(fxpRead), always(into)), tap.start(newRequest(fxpWrite), nil), tap.start(newRequest(fxpClose), nil), tap.start(newRequest(fxpReaddir), nil)
 	tap.post(newRequest(fxpClose))
 	late := tap.start(newRequest(fxpStat), nil)
 
@@ -145,7 +148,7 @@ func TestTapRefusesNonsense(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			tap, _ := tapOn(tt.server)
-			r := tap.start(newRequest(fxpRead), make([]byte, 4))
+			r := tap.start(newRequest(fxpRead), always(make([]byte, 4)))
 			if _, err := drain(tap); !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
@@ -167,7 +170,7 @@ func FuzzTap(f *testing.F) {
 	f.Fuzz(func(t *testing.T, server []byte) {
 		tap, _ := tapOn(server)
 		guard := make([]byte, 16)
-		read, name := tap.start(newRequest(fxpRead), guard[4:12:12]), tap.start(newRequest(fxpReaddir), nil)
+		read, name := tap.start(newRequest(fxpRead), always(guard[4:12:12])), tap.start(newRequest(fxpReaddir), nil)
 		_, err := drain(tap)
 		if err == nil {
 			t.Fatal("no end")
