@@ -96,7 +96,7 @@ func (a *app) get(ctx context.Context, sources []string, dst string, m *many) er
 		for _, p := range places {
 			key := p.login()
 			if pools[key] == nil {
-				pools[key] = a.pool(p, engine, n)
+				pools[key] = m.links(a, p, engine, n)
 			}
 			from := d
 			from.links, from.from = pools[key], p

@@ -18,8 +18,10 @@ import (
 
 const (
 	// treeJobs is how many files of a tree are transferred side by side, each on
-	// a connection of its own, when nobody says how many.
+	// a connection of its own, when nobody says how many and the server is near.
 	treeJobs = 4
+	// farJobs is the same where a login takes its time: the answers do, too.
+	farJobs = 8
 	// sharedJobs is the same where they share a connection (SFTP): small files
 	// are all waiting, and 64 hide a round trip time of 20 ms.
 	sharedJobs = 64
@@ -89,7 +91,7 @@ func (a *app) filterFlags(cmd *cobra.Command, m *many) {
 	}
 	f.Func("min-size", "only files of at least `SIZE`: 1000, 10k, 5MiB", size(&m.sel.MinSize))
 	f.Func("max-size", "only files of at most `SIZE`", size(&m.sel.MaxSize))
-	f.FuncP("jobs", "j", "`N` files at a time (default for several files: 4, each on a connection of its own; SFTP 64 on one)", func(s string) error {
+	f.FuncP("jobs", "j", "`N` files at a time (default for several files: 4 to 8, each on a connection of its own; SFTP 64 on one)", func(s string) error {
 		n, err := parseCount(s)
 		if err == nil && n < 1 {
 			err = errors.New("must be at least 1")
@@ -123,8 +125,18 @@ func (m *many) atOnce(sources []string, places ...place) int {
 	case slices.ContainsFunc(places, func(p place) bool { return p.loc.Protocol() == policy.SFTP }):
 		return sharedJobs
 	default:
-		return treeJobs
+		return farJobs
 	}
+}
+
+// links are the connections for n files at a time, fewer where the server is near
+// and the person did not say how many.
+func (m *many) links(a *app, p place, e *policy.Engine, n int) *batch.Links {
+	links := a.pool(p, e, n)
+	if m.jobs == nil && a.shared == nil {
+		links.Near = treeJobs
+	}
+	return links
 }
 
 // turns lets few large files be under way among many small ones.

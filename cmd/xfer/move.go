@@ -200,27 +200,37 @@ func splitPattern(arg string) (dir, pattern string) {
 	return arg, ""
 }
 
-// moveAll finishes what was left, then moves what is there.
+// moveAll finishes what was left, and only then moves what is there: the same
+// file may be among both.
 func (a *app) moveAll(ctx context.Context, m *batch.Move, n int, failFast bool) error {
 	f, end := a.follower(n)
 	defer end()
-	return a.transferAll(ctx, n, failFast, func(ctx context.Context, yield func(task) error) error {
-		each := func(p batch.Pickup) error {
-			return yield(func(ctx context.Context) finished {
-				if r := a.recovery; r != nil && !r.apply {
-					return a.outlook(ctx, m, p)
-				}
-				observer, end := f(path.Base(p.Name), p.Info.Size)
-				defer end()
-				result, err := m.Deliver(ctx, p, observer)
-				o := transferred(transfer.Put, m.From.String(p.Name), m.To.String(p.Name), result, err)
-				o.Op, o.noted = "move", true
-				return finished{o, err}
+	phases := []func(context.Context, func(batch.Pickup) error) error{m.Unfinished, m.Pickups}
+	if a.recovery != nil {
+		phases = phases[:1]
+	}
+	for _, phase := range phases {
+		err := a.transferAll(ctx, n, failFast, func(ctx context.Context, yield func(task) error) error {
+			return phase(ctx, func(p batch.Pickup) error {
+				return yield(func(ctx context.Context) finished { return a.moveOne(ctx, m, p, f) })
 			})
-		}
-		if err := m.Unfinished(ctx, each); err != nil || a.recovery != nil {
+		})
+		if err != nil {
 			return err
 		}
-		return m.Pickups(ctx, each)
-	})
+	}
+	return nil
+}
+
+// moveOne moves a file, or tells what that would be.
+func (a *app) moveOne(ctx context.Context, m *batch.Move, p batch.Pickup, f follow) finished {
+	if r := a.recovery; r != nil && !r.apply {
+		return a.outlook(ctx, m, p)
+	}
+	observer, end := f(path.Base(p.Name), p.Info.Size)
+	defer end()
+	result, err := m.Deliver(ctx, p, observer)
+	o := transferred(transfer.Put, m.From.String(p.Name), m.To.String(p.Name), result, err)
+	o.Op, o.noted = "move", true
+	return finished{o, err}
 }

@@ -74,12 +74,12 @@ func (a *app) put(ctx context.Context, sources []string, dst string, m *many) er
 	}
 	defer endRun()
 	n := m.atOnce(sources, to)
-	u := &upload{app: a, links: a.pool(to, engine, n), to: to, turns: m.turns()}
+	u := &upload{app: a, links: m.links(a, to, engine, n), to: to, turns: m.turns()}
 	name := "put " + policy.Sanitize(sources[0])
 	if err := u.aim(ctx, name, dst, sources, m); err != nil {
 		return err
 	}
-	end := func() {}
+	var end func()
 	u.follow, end = a.follower(n)
 	defer end()
 	if len(sources) == 1 && sources[0] == "-" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
@@ -14,6 +15,11 @@ import (
 // more than the limit. When the server says that it has too many of ours, the
 // limit falls to what it bears. A connection that is Parallel (SFTP) is shared.
 type Links struct {
+	// Near, if not 0, is the limit where a login takes no time to speak of: more
+	// connections would cost more than the waiting that they are to hide. To be
+	// set before the first use.
+	Near int
+
 	loc    transfer.Location
 	open   func() *transfer.Link
 	engine *policy.Engine
@@ -25,6 +31,7 @@ type Links struct {
 	// others wait for it: a wrong password is sent once.
 	connecting int
 	proven     bool
+	near       bool          // the first login took no time to speak of
 	refused    error         // the login
 	changed    chan struct{} // closed when there may be a link for who waits
 }
@@ -44,6 +51,9 @@ const (
 	// logins is how many connections log in at the same time: fewer than the ten
 	// from which OpenSSH drops some (MaxStartups).
 	logins = 8
+	// nearLogin is the longest login of a server that is near: at a round trip
+	// time of 20 ms it takes 200 ms.
+	nearLogin = 100 * time.Millisecond
 )
 
 // NewLinks prepares connections to the server of loc for limit users at a time:
@@ -114,12 +124,15 @@ type held struct {
 
 // connect logs in.
 func (p *Links) connect(ctx context.Context, l *transfer.Link, name string, e *policy.Engine) error {
+	began := time.Now()
 	err := e.Do(ctx, l.Op(name, 0, func(context.Context, transfer.Session) error { return nil }))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.note(err)
 	p.connecting--
-	p.proven = p.proven || err == nil
+	if err == nil && !p.proven {
+		p.proven, p.near = true, time.Since(began) < nearLogin
+	}
 	p.tellChanged()
 	return err
 }
@@ -187,7 +200,11 @@ func (p *Links) mayOpen() bool {
 	if p.proven {
 		atOnce = logins
 	}
-	return len(p.links)*p.perLink() < p.limit && p.connecting < atOnce
+	limit := p.limit
+	if p.near && p.Near > 0 {
+		limit = min(limit, p.Near*p.perLink())
+	}
+	return len(p.links)*p.perLink() < limit && p.connecting < atOnce
 }
 
 // perLink is how many may use one link.

@@ -23,6 +23,7 @@ type crowded struct {
 	now    atomic.Int64
 	dials  atomic.Int64
 	refuse *policy.Fault
+	login  time.Duration // how long it takes
 }
 
 type crowdedSession struct {
@@ -39,9 +40,11 @@ func (c *crowded) links(n int, limits policy.Limits) *Links {
 	loc := transfer.Location{Scheme: transfer.SchemeFTP, Host: "crowded"}
 	dial := func(context.Context, transfer.Hints) (transfer.Session, error) {
 		c.dials.Add(1)
+		time.Sleep(c.login)
 		if n := c.now.Add(1); n > c.bears {
 			c.now.Add(-1)
-			return nil, c.refuse
+			refusal := *c.refuse // each login has a fault of its own
+			return nil, &refusal
 		}
 		return &crowdedSession{crowded: c}, nil
 	}
@@ -87,6 +90,33 @@ func TestLinksShrink(t *testing.T) {
 			}
 			if err := links.Close(t.Context()); err != nil || c.now.Load() != 0 {
 				t.Errorf("%d connections are left, %v", c.now.Load(), err)
+			}
+		})
+	}
+}
+
+// TestLinksNear: a server whose login takes time gets more connections than one
+// that is near.
+func TestLinksNear(t *testing.T) {
+	for _, tt := range []struct {
+		login time.Duration
+		want  int64
+	}{{0, 2}, {nearLogin, 6}} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &crowded{bears: 10, login: tt.login}
+			links := c.links(6, policy.DefaultLimits())
+			links.Near = 2
+			err := Ordered(t.Context(), 6, numbers(50), func(ctx context.Context, _ int) error {
+				return links.Use(ctx, "put", func(context.Context, *transfer.Link, *policy.Engine) error {
+					time.Sleep(time.Second)
+					return nil
+				})
+			}, func(err error) error { return err })
+			if n := c.dials.Load(); err != nil || n != tt.want {
+				t.Errorf("%d connections, want %d; %v", n, tt.want, err)
+			}
+			if err := links.Close(t.Context()); err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -187,17 +187,22 @@ func (m *Move) Outlook(ctx context.Context, p Pickup) (act, why string, err erro
 			return "report", "nobody can tell whether it has arrived; the file stays at the source", nil
 		}
 	}
-	if err != nil || arrived {
-		return "finish", "it has arrived; " + after, err
+	if err != nil {
+		return "", "", err
 	}
-	source := d.note.source()
-	now, err := d.look(ctx, d.From, source)
+	now, err := d.look(ctx, d.From, d.note.source())
 	if now == nil && err == nil && d.stage == stageClaiming {
 		now, err = d.look(ctx, d.From, d.note.Name)
 	}
 	switch {
 	case err != nil:
 		return "", "", err
+	case arrived && now == nil:
+		return "finish", "it has arrived, and the source is gone", nil
+	case arrived && !d.isPicked(now):
+		return "finish", "it has arrived; the source has changed since, and stays", nil
+	case arrived:
+		return "finish", "it has arrived; " + after, nil
 	case now == nil:
 		return "report", "it has not arrived, and the source is gone", nil
 	case !d.isPicked(now):
@@ -525,7 +530,10 @@ func (d *delivery) finish(ctx context.Context) error {
 		return err
 	}
 	if there != nil && !d.isPicked(there) {
-		d.Warn("it has changed since it was delivered, and stays to be picked up anew", d.From.String(d.note.source()))
+		d.Warn("it has changed since it was delivered, and stays to be picked up anew", d.From.String(d.note.Name))
+		if d.note.Claimed != "" {
+			return d.rename(ctx, d.note.Claimed, d.note.Name)
+		}
 		return nil
 	}
 	if d.note.Marker != "" {

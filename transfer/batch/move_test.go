@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -356,18 +357,21 @@ func TestMoveOutlook(t *testing.T) {
 // its source is taken away, is delivered too.
 func TestMoveNextVersion(t *testing.T) {
 	t.Parallel()
-	s := moveSetup{From: startEnd(t, "sftp"), To: startEnd(t, "disk"), State: t.TempDir(), Marker: "NAME.ok"}
-	tree(t, s.From.Dir, "a", "a.ok")
-	s.crash(t, "delivered")
-	if err := os.WriteFile(filepath.Join(s.From.Dir, "a"), []byte("next version"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	_, warned, err := s.run(t.Context())
-	if err != nil || len(warned) != 2 {
-		t.Errorf("%q %v", warned, err)
-	}
-	if got := contents(t, s.To.Dir)["a"]; got != "next version" || len(contents(t, s.From.Dir)) > 0 {
-		t.Errorf("%q arrived; source %v", got, contents(t, s.From.Dir))
+	for _, claim := range []string{"", "NAME.claimed"} {
+		s := moveSetup{From: startEnd(t, "sftp"), To: startEnd(t, "disk"), State: t.TempDir(), Marker: "NAME.ok", Claim: claim}
+		tree(t, s.From.Dir, "a", "a.ok")
+		s.crash(t, "delivered")
+		name := strings.ReplaceAll(cmp.Or(claim, "NAME"), "NAME", "a")
+		if err := os.WriteFile(filepath.Join(s.From.Dir, name), []byte("next version"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, warned, err := s.run(t.Context())
+		if err != nil || len(warned) != 2 {
+			t.Errorf("claim %q: %q %v", claim, warned, err)
+		}
+		if got := contents(t, s.To.Dir)["a"]; got != "next version" || len(contents(t, s.From.Dir)) > 0 {
+			t.Errorf("claim %q: %q arrived; source %v", claim, got, contents(t, s.From.Dir))
+		}
 	}
 }
 

@@ -341,8 +341,10 @@ func (s *session) Rmdir(ctx context.Context, path string) error {
 // Alive is false once the control connection can't be used any more.
 func (s *session) Alive() bool { return s.life.Err() == nil && s.x.w.alive() }
 
-// quitLimit is how long a server may take to say goodbye.
-const quitLimit = time.Second
+// quitLimit is how long a server may take to say goodbye. One that is near has
+// then ended its side, and has room for another connection; one that is far does
+// so by itself, and the answer is not worth a round trip.
+const quitLimit = 20 * time.Millisecond
 
 // Close says QUIT to a server that listens, and ends whatever is under way.
 func (s *session) Close() error {
