@@ -94,7 +94,7 @@ type History struct {
 	Tries int
 	// Same counts those of them that had this verdict's rule, this one included.
 	Same int
-	// Advanced: the last try got further before it failed.
+	// Advanced: the last try got a good deal further before it failed.
 	Advanced bool
 	// Switched: the mode was already changed once.
 	Switched bool

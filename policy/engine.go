@@ -177,10 +177,15 @@ func (r *run) attempt(ctx context.Context) error {
 	return r.op.Try(ctx)
 }
 
+// worthwhile is how many bytes a try has to add for its lost connection to be made
+// anew at once. A server that breaks off after every few is given a pause.
+const worthwhile = 1 << 20
+
 // handle decides about a fault and waits. It returns nil to go on.
 func (r *run) handle(ctx context.Context, f *Fault) *GaveUp {
 	p := r.op.progress()
-	if r.history.Advanced = p > r.progress; r.history.Advanced {
+	r.history.Advanced = p-r.progress >= worthwhile
+	if p > r.progress {
 		r.progress = p
 		r.history.Tries, r.history.Same, r.history.Backoff = 0, 0, 0
 		r.delays.Reset()

@@ -367,7 +367,7 @@ func TestProgressGivesTheTriesBack(t *testing.T) {
 		p := newPlay(times(10, &Fault{Protocol: FTP, Phase: Data, Cause: CauseReset})...)
 		var across int64
 		try := p.op.Try
-		p.op.Try = func(ctx context.Context) error { across += 100; return try(ctx) }
+		p.op.Try = func(ctx context.Context) error { across += worthwhile; return try(ctx) }
 		p.op.Progress = func() int64 { return across }
 		if err := p.do(t.Context()); err != nil {
 			t.Fatal(err)
@@ -384,9 +384,15 @@ func TestProgressGivesTheTriesBack(t *testing.T) {
 
 		// It grows at the first two tries, and then no more.
 		p = newPlay(times(10, &Fault{Protocol: FTP, Phase: Data, Cause: CauseReset})...)
-		p.op.Progress = func() int64 { return min(across+int64(len(p.steps)), across+2) }
+		p.op.Progress = func() int64 { return across + min(int64(len(p.steps)), 2)*worthwhile }
 		gaveUp(t, p.do(t.Context()), "net-reset")
 		p.check(t, "try@0s try@0s try@0s try@1s try@3s")
+
+		// A little gives the tries back too, but the server is given a pause.
+		p = newPlay(times(10, &Fault{Protocol: FTP, Phase: Data, Cause: CauseReset})...)
+		p.op.Progress = func() int64 { return across + min(int64(len(p.steps)), 2) }
+		gaveUp(t, p.do(t.Context()), "net-reset")
+		p.check(t, "try@0s try@1s try@2s try@4s try@8s")
 	})
 }
 
