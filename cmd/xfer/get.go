@@ -7,7 +7,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -86,7 +85,7 @@ func (a *app) get(ctx context.Context, sources []string, dst string, m *many) er
 			return policy.GiveUpOn("get "+policy.Sanitize(sources[0]), policy.LocalFault("mkdir", dst, err))
 		}
 	case m.sel.Recursive:
-		d.into, d.strip = true, true
+		d.into, m.sel.Bare = true, true
 	}
 	var end func()
 	d.follow, end = a.follower(n)
@@ -123,8 +122,8 @@ type download struct {
 	dst    string
 	follow follow
 	turns  turns
-	// into, strip and parents are as in upload.
-	into, strip, parents bool
+	// into and parents are as in upload.
+	into, parents bool
 }
 
 // source makes tasks of what the source names.
@@ -152,20 +151,13 @@ func (d *download) source(ctx context.Context, m *many, yield func(task) error) 
 // target is the local path of an entry. A name that would leave the directory,
 // or that this system can't hold, is refused.
 func (d *download) target(e batch.Entry) (string, error) {
-	if !d.into {
+	if !d.into || e.Rel == "" {
 		return d.dst, nil
 	}
-	rel := e.Rel
-	if d.strip {
-		_, rel, _ = strings.Cut(rel, "/")
-	}
-	if rel == "" {
-		return d.dst, nil
-	}
-	local, err := filepath.Localize(rel)
+	local, err := filepath.Localize(e.Rel)
 	if err != nil {
 		return "", &policy.Fault{
-			Protocol: policy.Local, Phase: policy.Command, Op: "create", Path: rel,
+			Protocol: policy.Local, Phase: policy.Command, Op: "create", Path: e.Rel,
 			Cause: policy.CauseLocalName, Text: "this system can't hold the name", Err: err,
 		}
 	}
@@ -209,7 +201,7 @@ func (d *download) run(ctx context.Context, e batch.Entry, target string) finish
 	job := transfer.Job{Direction: transfer.Get, Remote: e.Path, Local: target, Lock: d.app.locks().Lock}
 	d.from.opt.apply(&job)
 	defer d.turns.take(ctx, e.Size)()
-	observer, done := d.follow(path.Base(e.Rel), e.Size)
+	observer, done := d.follow(path.Base(e.Path), e.Size)
 	defer done()
 	var result transfer.Result
 	err := d.links.Use(ctx, job.Name(), func(ctx context.Context, l *transfer.Link, engine *policy.Engine) (err error) {

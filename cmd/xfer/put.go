@@ -113,11 +113,10 @@ type upload struct {
 	to     place
 	follow follow
 	turns  turns
-	// into: files keep their names below to.loc.Path. strip: the source's own
-	// name is left out (put -r dir NEW makes NEW from dir, as cp does). parents:
-	// a directory may have to be made for any file.
-	into, strip, parents bool
-	made                 string
+	// into: files keep their names below to.loc.Path. parents: a directory may
+	// have to be made for any file.
+	into, parents bool
+	made          string
 }
 
 // aim finds out what DST is.
@@ -140,7 +139,7 @@ func (u *upload) aim(ctx context.Context, name, dst string, sources []string, m 
 	case err == nil:
 		u.into = info.IsDir()
 	case transfer.IsMissing(err):
-		u.strip = m.sel.Recursive
+		m.sel.Bare = m.sel.Recursive
 		u.into = m.sel.Recursive
 	case verdictOf(err).Kind == policy.KindPermission && !verdictOf(err).Login:
 		// Write-only directories are common with partners: looking is refused,
@@ -163,17 +162,10 @@ func (u *upload) mkdirAll(ctx context.Context, name, dir string) error {
 // target is where an entry goes.
 func (u *upload) target(e batch.Entry) string {
 	path := u.to.loc.Path
-	if !u.into {
+	if !u.into || e.Rel == "" {
 		return path
 	}
-	rel := e.Rel
-	if u.strip {
-		_, rel, _ = strings.Cut(rel, "/")
-	}
-	if rel == "" {
-		return path
-	}
-	return transfer.Join(path, rel)
+	return transfer.Join(path, e.Rel)
 }
 
 // entry makes a directory at once, because files are to go into it, and a task

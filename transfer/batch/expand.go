@@ -72,6 +72,9 @@ type Selection struct {
 	Links LinkPolicy
 	// NoEmptyDirs leaves out directories below which nothing is wanted.
 	NoEmptyDirs bool
+	// Bare leaves out the name of what an argument names: put -r dir NEW makes
+	// NEW from dir, as cp does.
+	Bare bool
 }
 
 // Local calls each for every wanted file that the arguments name: paths, or
@@ -114,7 +117,7 @@ func (w walker) localRoot(ctx context.Context, root string) error {
 		return w.each(Entry{Path: root, Size: -1, Err: policy.LocalFault("open", root, err)})
 	}
 	base := filepath.Base(filepath.Clean(root))
-	if base == "." || base == ".." || base == string(filepath.Separator) {
+	if base == "." || base == ".." || base == string(filepath.Separator) || w.sel.Bare {
 		base = "" // "put -r . DST" copies what is in it
 	}
 	return w.root(ctx, root, base, infoOf(info))
@@ -222,6 +225,9 @@ func (w walker) remoteRoot(ctx context.Context, root string) error {
 			return nil
 		}
 		return w.each(Entry{Path: root, Rel: base, Size: -1})
+	}
+	if w.sel.Bare {
+		base = ""
 	}
 	info, err := w.stat(ctx, root)
 	if err != nil {

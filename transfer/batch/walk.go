@@ -49,7 +49,7 @@ func (w walker) root(ctx context.Context, root, base string, info transfer.Info)
 			return err
 		}
 		return nil
-	case !w.sel.Wants(path.Base(path.Join("/", base)), info):
+	case !w.sel.Wants(path.Base(filepath.ToSlash(root)), info):
 		return nil
 	}
 	return w.each(Entry{Path: root, Rel: base, Size: info.Size})

@@ -105,17 +105,18 @@ const settle = 200 * time.Millisecond
 func (c *connection) why() error {
 	t := time.NewTimer(settle)
 	defer t.Stop()
+	var root error
 	select {
 	case <-c.dead:
+		root = c.root
 	case <-t.C:
-		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cut != nil {
+	if c.cut != nil { // known before SSH notices
 		return c.cut
 	}
-	return c.root
+	return root
 }
 
 // patience is how often a limit may pass while something else still moves on
