@@ -237,7 +237,7 @@ func TestNoSFTP(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			noLeaks(t)
 			srv := startLab(t, lab.SFTPConfig{Script: []lab.Rule{tt.rule}})
-			failDial(t, labOptions(srv, withTimeout(500*time.Millisecond)),
+			failDial(t, labOptions(srv, withSilence(700*time.Millisecond)),
 				policy.Fault{Protocol: policy.SSH, Op: "channel", Cause: tt.cause, Text: tt.text})
 		})
 	}
@@ -269,8 +269,9 @@ func TestDialObeysTheContext(t *testing.T) {
 
 // TestThePersonTakesHerTime: the limit of the handshake is the server's.
 func TestThePersonTakesHerTime(t *testing.T) {
+	t.Parallel()
 	srv := startLab(t, lab.SFTPConfig{})
-	o := labOptions(srv, withTimeout(400*time.Millisecond))
+	o := labOptions(srv, withTimeout(2*time.Second))
 	o.HostKeys = &auth.HostKeys{
 		Files: []string{filepath.Join(t.TempDir(), "known_hosts")}, Unknown: auth.Ask, Prompter: slowPerson{},
 	}
@@ -282,7 +283,7 @@ type slowPerson struct{}
 func (slowPerson) Secret(context.Context, string) (auth.Secret, error) { return auth.Secret{}, nil }
 func (slowPerson) Line(context.Context, string) (string, error)        { return "", nil }
 func (slowPerson) Confirm(context.Context, string) (bool, error) {
-	time.Sleep(600 * time.Millisecond)
+	time.Sleep(2500 * time.Millisecond)
 	return true, nil
 }
 
@@ -298,7 +299,7 @@ func TestSoftwareIsNamed(t *testing.T) {
 func TestLimitsAreStuck(t *testing.T) {
 	noLeaks(t)
 	srv := startLab(t, lab.SFTPConfig{Root: fill(t), Script: []lab.Rule{{On: "limits@openssh.com", Do: lab.Ignore()}}})
-	s := dialLab(t, srv, withTimeout(500*time.Millisecond))
+	s := dialLab(t, srv, withSilence(700*time.Millisecond))
 	put(t, s, "/small", content(1000))
 	_, err := s.Put(t.Context(), "/large", 0, sourceOf(content(1<<20)))
 	wantFault(t, err, policy.Fault{Phase: policy.Data, Cause: policy.CauseTimeout})

@@ -65,6 +65,14 @@ func withTimeout(d time.Duration) func(*Options) {
 	return func(o *Options) { o.Timeouts = transfer.Timeouts{Connect: d, Reply: d, Idle: d, Final: d} }
 }
 
+// withSilence limits the waits of a session that has logged in: a login is long
+// on a busy machine.
+func withSilence(d time.Duration) func(*Options) {
+	return func(o *Options) {
+		o.Timeouts = transfer.Timeouts{Connect: 20 * time.Second, Reply: d, Idle: d, Final: d}
+	}
+}
+
 func dial(tb testing.TB, o Options) *session {
 	tb.Helper()
 	s, err := Dial(tb.Context(), o)

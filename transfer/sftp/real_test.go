@@ -54,11 +54,17 @@ func TestOpenSSHDies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			noLeaks(t)
 			srv := transfertest.SSHD(t, transfertest.SSHDOptions{Unprivileged: true, External: true})
-			s := dial(t, sshdOptions(srv, withTimeout(1500*time.Millisecond)))
+			s := dial(t, sshdOptions(srv, withSilence(1500*time.Millisecond)))
 			done := make(chan struct{})
 			src := transfer.Source{R: &endless{after: 8 << 20, do: func() { tt.do(t, srv); close(done) }}, Size: -1}
-			n, err := s.Put(t.Context(), filepath.Join(srv.Dir, "f"), 0, src)
-			<-done
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			n, err := s.Put(ctx, filepath.Join(srv.Dir, "f"), 0, src)
+			select {
+			case <-done:
+			case <-ctx.Done():
+				t.Fatalf("it ended before anything did that: %d, %s", n, describe(err))
+			}
 			f := wantFault(t, err, policy.Fault{Phase: policy.Data, Op: "write", Cause: tt.cause, Text: tt.text})
 			if there := int64(len(onDisk(t, srv.Dir, "f"))); there < n || there-n > spread {
 				t.Errorf("%d bytes are there, %d were said to be", there, n)
