@@ -324,8 +324,12 @@ func TestEndlessReply(t *testing.T) {
 	} {
 		srv := start(t, lab.FTPConfig{Script: []lab.Rule{{On: "DELE", Do: lab.Raw(raw)}}})
 		s := dial(t, srv, limits(quick))
-		_ = s.Remove(t.Context(), "x") // the first of many replies may even fit
-		err := s.Remove(t.Context(), "y")
+		var err error
+		for range 50 { // a reply that has not arrived yet can't be seen to be one too many
+			if err = s.Remove(t.Context(), "x"); err != nil {
+				break
+			}
+		}
 		if f := faultOf(t, err); f.Cause != policy.CauseSyntax && f.Cause != policy.CauseDesync || s.Alive() {
 			t.Errorf("%s: %+v, alive %t", name, f, s.Alive())
 		}
