@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -17,15 +18,28 @@ import (
 type wording struct {
 	protocol Protocol
 	codes    []int
-	ops      []string       // nil: any
-	phases   []Phase        // nil: any
-	words    *regexp.Regexp // nil: whatever the text
+	ops      []string // nil: any
+	phases   []Phase  // nil: any
+	words    *pattern // nil: whatever the text
 	rule     string
 	says     string // which servers say it
 }
 
+// pattern is compiled when a text is first held against it: most runs see none,
+// and all of them would be a fifth of the start of the program.
+type pattern struct {
+	expr    string
+	compile sync.Once
+	regexp  *regexp.Regexp
+}
+
 // words matches a text that has one of these wordings, in any case.
-func words(expr string) *regexp.Regexp { return regexp.MustCompile(`(?i)` + expr) }
+func words(expr string) *pattern { return &pattern{expr: `(?i)` + expr} }
+
+func (p *pattern) MatchString(text string) bool {
+	p.compile.Do(func() { p.regexp = regexp.MustCompile(p.expr) })
+	return p.regexp.MatchString(text)
+}
 
 func (w *wording) fits(f *Fault, text string) bool {
 	return w.protocol == f.Protocol && slices.Contains(w.codes, f.Code) &&

@@ -3,8 +3,10 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,14 +41,47 @@ func TestLockKeepsOthersOff(t *testing.T) {
 		t.Fatalf("after release: %v", err)
 	}
 	release()
-	left, err := os.ReadDir(locks.Dir)
-	if err != nil || len(left) != 0 {
-		t.Errorf("left behind: %v %v", left, err)
+}
+
+// TestLockBySeveralNames: the kernel's locks are those of the process, so that
+// only we can tell that a directory has two names.
+func TestLockBySeveralNames(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	must(t, os.Mkdir(real, 0o700))
+	must(t, os.Symlink(real, link))
+	t.Chdir(dir)
+	first, err := Locks{real}.Lock("key")
+	must(t, err)
+	for _, name := range []string{link, "real", "link"} {
+		_, err := Locks{name}.Lock("key")
+		wantCause(t, err, policy.CauseLocalLocked)
+		second, err := Locks{name}.Lock("another key")
+		must(t, err)
+		second()
+		if holder := elsewhere(t, real); holder != fmt.Sprintf("held by process %d", os.Getpid()) && runtime.GOOS != "windows" || holder == "" {
+			t.Errorf("after a lock by the name %q another process sees: %q", name, holder)
+		}
+	}
+	first()
+	if holder := elsewhere(t, real); holder != "" {
+		t.Errorf("after the release another process sees: %q", holder)
+	}
+	if len(lockTables) != 0 {
+		t.Errorf("left open: %v", lockTables)
 	}
 }
 
-// TestLockUnderContention: files come and go all the time, and never do two hold
-// the same lock.
+// elsewhere says what keeps another process from the lock called key.
+func elsewhere(t *testing.T, dir string) string {
+	t.Helper()
+	out, err := process(t, "lock", dir, "key").Output()
+	must(t, err)
+	return string(out)
+}
+
+// TestLockUnderContention: the file is opened and closed all the time, and never
+// do two hold the same lock.
 func TestLockUnderContention(t *testing.T) {
 	locks := Locks{Dir: t.TempDir()}
 	var holders, got atomic.Int32

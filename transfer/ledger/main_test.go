@@ -82,6 +82,15 @@ var roles = map[string]func(args []string) error{
 		_, err = io.Copy(io.Discard, os.Stdin)
 		return err
 	},
+	// lock DIR KEY: tells who keeps it from taking the lock, if anybody.
+	"lock": func(args []string) error {
+		_, err := Locks{args[0]}.Lock(args[1])
+		if f, ok := errors.AsType[*policy.Fault](err); ok && f.Cause == policy.CauseLocalLocked {
+			fmt.Print(f.Text)
+			return nil
+		}
+		return err
+	},
 	// hold DIR: has a connection, says so and waits to be killed.
 	"hold": func(args []string) error {
 		s := &Slots{Dir: args[0]}
