@@ -65,8 +65,9 @@ type Job struct {
 	// Remote is the server's path of the file.
 	Remote   string
 	OnExists OnExists
-	// InPlace writes the target itself instead of a temporary file beside it;
-	// for servers that know no rename. A failure then leaves a partial target.
+	// InPlace writes the target itself instead of a temporary file beside it; for
+	// servers that know no rename, and for local files that can't be replaced, as
+	// mount points can't. A failure then leaves a partial target.
 	InPlace bool
 	// NoResume starts from zero even if a part of the file is there already.
 	NoResume bool

@@ -135,17 +135,22 @@ func (s *source) Close() {
 	}
 }
 
-// part is the local end of a get: the temporary file beside the target.
+// part is the local end of a get: the temporary file beside the target, or the
+// target itself.
 type part struct {
-	file *os.File
-	path string
+	file    *os.File
+	path    string
+	inPlace bool
 }
 
 // openPart opens the temporary file for a download, new or left by an earlier run.
 func (r *run) openPart(info Info) (*part, func(), error) {
-	identity := fmt.Sprintf("%s\x00%d\x00%d", r.link.Location().WithPath(r.job.Remote), info.Size, info.ModTime.Unix())
-	dir, name := filepath.Split(r.result.Local)
-	path := dir + filepath.FromSlash(tempName(name, identity))
+	path := r.result.Local
+	if !r.job.InPlace {
+		identity := fmt.Sprintf("%s\x00%d\x00%d", r.link.Location().WithPath(r.job.Remote), info.Size, info.ModTime.Unix())
+		dir, name := filepath.Split(path)
+		path = dir + filepath.FromSlash(tempName(name, identity))
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, nil, policy.LocalFault("open", path, err)
@@ -159,7 +164,7 @@ func (r *run) openPart(info Info) (*part, func(), error) {
 		release()
 		return nil, nil, policy.LocalFault("create", path, err)
 	}
-	return &part{file: f, path: path}, release, nil
+	return &part{file: f, path: path, inPlace: r.job.InPlace}, release, nil
 }
 
 func (p *part) size() (int64, error) {
@@ -215,6 +220,9 @@ func (p *part) publish(final string, info Info, j Job) error {
 			return policy.LocalFault("chtimes", p.path, err)
 		}
 	}
+	if p.inPlace {
+		return nil
+	}
 	if j.OnExists == Fail {
 		if _, err := os.Lstat(final); err == nil {
 			return policy.LocalFault("rename", final, fs.ErrExist)
@@ -228,11 +236,11 @@ func (p *part) publish(final string, info Info, j Job) error {
 }
 
 // abandon closes the part after a failure, and removes it unless a later run can
-// use it.
+// use it, or it is the target.
 func (p *part) abandon(cause error) {
 	size, err := p.size()
 	_ = p.file.Close() // the failure that led here is what is reported
-	if err != nil || size == 0 || !isResumable(cause) {
+	if !p.inPlace && (err != nil || size == 0 || !isResumable(cause)) {
 		_ = os.Remove(p.path)
 	}
 }

@@ -103,6 +103,18 @@ func numbered(p string, n int) string {
 	return fmt.Sprintf("%s.%d%s", stem, n, ext)
 }
 
+// foresee says what comes behind the upload, so that the adapter can send it
+// together.
+func (r *run) foresee(in *Source, modTime time.Time) {
+	if r.job.Verify != VerifySize || in.Mode != 0 {
+		return // other questions come between
+	}
+	if !r.job.NoTimes {
+		in.ModTime = modTime
+	}
+	in.Temporary = !r.job.InPlace && r.job.OnExists != Fail && r.job.OnExists != Skip
+}
+
 // setModTime gives the file the source's time. A server that can't, or that
 // refuses, costs a warning: the content is there.
 func (r *run) setModTime(ctx context.Context, path string, t time.Time) {

@@ -51,8 +51,9 @@ type run struct {
 	engine   *policy.Engine
 	observer Observer
 	result   Result
-	// safe is how many bytes are known to be at the target without a gap.
-	safe int64
+	// safe is how many bytes are known to be at the target without a gap; reached
+	// is the furthest position that was sent or received.
+	safe, reached int64
 	// spoiled: what is at the target must not be continued.
 	spoiled bool
 }
@@ -69,9 +70,18 @@ func (r *run) moved(off int64) func(pos int64) {
 	before := r.result.Sent
 	return func(pos int64) {
 		r.result.Sent = before + max(0, pos-off)
+		r.reached = max(r.reached, pos)
 		r.observer.progress(pos)
 	}
 }
+
+// underWay is more than the sockets of both sides hold, in bytes: what was sent
+// before that has arrived.
+const underWay = 16 << 20
+
+// progress is how far an upload has got, for the engine. How many bytes are at the
+// target FTP tells only when it is asked again.
+func (r *run) progress() int64 { return max(r.safe, r.reached-underWay) }
 
 // put uploads. Its four paragraphs are the whole story.
 func (r *run) put(ctx context.Context) error {
@@ -146,6 +156,7 @@ func (r *run) send(ctx context.Context, src *source, temp string) error {
 		if mode := r.job.modeOf(src.mode, src.mode != 0); mode != 0 {
 			in.Mode = mode | 0o600 // to be continued
 		}
+		r.foresee(&in, src.modTime)
 		r.begin(off)
 		n, err := s.Put(ctx, temp, off, in)
 		r.safe = max(r.safe, off+n)
@@ -159,7 +170,7 @@ func (r *run) send(ctx context.Context, src *source, temp string) error {
 		}
 		return r.verifyPut(ctx, s, src, temp)
 	})
-	op.Progress = func() int64 { return r.safe }
+	op.Progress = r.progress
 	op.Reconcile = func(ctx context.Context) (bool, error) {
 		s, err := r.link.Session(ctx)
 		if err != nil {
@@ -323,8 +334,8 @@ func (r *run) fetch(ctx context.Context, part *part, info Info) error {
 // when an earlier run wrote it and it is still to be compared with the source.
 func (r *run) resumeGet(ctx context.Context, s Session, part *part, info Info) (off int64, compared bool, err error) {
 	first := r.result.Tries == 0
-	if r.job.NoResume && first || !s.Extras().Resume {
-		return 0, true, part.truncate(0)
+	if (r.job.NoResume || part.inPlace) && first || !s.Extras().Resume {
+		return 0, true, part.truncate(0) // in place, what is there is the old target
 	}
 	if off, err = part.size(); err != nil {
 		return 0, false, err

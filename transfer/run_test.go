@@ -198,6 +198,27 @@ func TestPutResumesFromWhatTheServerHas(t *testing.T) {
 	}
 }
 
+// TestPutGoesOnAtOnce: who has taken a good deal of a file is there, although FTP
+// does not say how much; who breaks off after a little gets a pause.
+func TestPutGoesOnAtOnce(t *testing.T) {
+	content := random(underWay + 4<<20)
+	for _, test := range []struct {
+		cut    int64
+		pauses bool
+	}{{underWay + 1<<20, false}, {1 << 20, true}} {
+		onBench(t, func(b *bench) {
+			b.server.cut = cuts("put", test.cut)
+			began := time.Now()
+			if _, err := b.put(Job{Local: b.write("big", content), Remote: "big"}); err != nil {
+				b.Fatal(err)
+			}
+			if took := time.Since(began); (took > 0) != test.pauses {
+				b.Errorf("cut after %d bytes: a pause of %v", test.cut, took)
+			}
+		})
+	}
+}
+
 // TestPutResumesAcrossRuns: the budget of the first run is used up; the second
 // goes on, after comparing what is there.
 func TestPutResumesAcrossRuns(t *testing.T) {
@@ -433,6 +454,27 @@ func TestInPlace(t *testing.T) {
 			b.Fatal(err)
 		}
 		b.wantOnly(map[string]string{"a": content})
+	})
+	onBench(t, func(b *bench) {
+		link := b.local("link")
+		if err := os.Symlink(b.write("old", []byte(strings.Repeat("old", 1_000_000))), link); err != nil {
+			b.Fatal(err)
+		}
+		b.server.files["a"] = []byte(content)
+		b.server.cut = cuts("get", 1_200_000)
+		res, err := b.get(Job{Local: link, Remote: "a", InPlace: true})
+		if err != nil || res.Tries != 2 {
+			b.Fatalf("%d tries, %v", res.Tries, err)
+		}
+		b.wantLocal(map[string]string{"old": content, "link": content})
+		if _, err := os.Readlink(link); err != nil {
+			b.Errorf("the link is one no more: %v", err)
+		}
+		b.server.fault = failing(99, "get", func(p string) error { return reply(550, "RETR", p, "no") })
+		if _, err := b.get(Job{Local: link, Remote: "a", InPlace: true}); err == nil {
+			b.Error("no failure")
+		}
+		b.wantLocal(map[string]string{"old": "", "link": ""}) // partial, as promised, and there
 	})
 }
 

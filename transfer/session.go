@@ -165,6 +165,11 @@ type Source struct {
 	// Mode are permission bits that a new file is to have from its first byte
 	// on, where the server can do that; 0 leaves them to the server.
 	Mode fs.FileMode
+	// ModTime and Temporary tell what is asked next of a file that is complete:
+	// its size, this time if it is not zero, a new name. An adapter may send that
+	// together; it comes in its turn all the same, and may not come at all.
+	ModTime   time.Time
+	Temporary bool
 	// Progress, if set, is called with the position in the file, in bytes, as
 	// the transfer advances, from any goroutine but never from two at once.
 	Progress func(pos int64)

@@ -43,6 +43,7 @@ With --files-from, SRC is the directory that the listed paths are in.
 		},
 	}
 	a.copyFlags(cmd, &m)
+	cmd.Flags().BoolVar(&m.inPlace, "in-place", false, "write the local target itself, where it can't be replaced; a failure leaves it partial")
 	optional(cmd.Flags(), &a.flags.options.OnExists, "on-exists", "when the target exists: `replace`, skip, fail, rename, newer (default replace)")
 	return cmd
 }
@@ -73,8 +74,11 @@ func (a *app) get(ctx context.Context, sources []string, dst string, m *many) er
 		return err
 	}
 	defer endRun()
-	n := m.atOnce(paths, places...)
-	d := download{app: a, dst: dst, turns: m.turns(), parents: m.filesFrom != ""}
+	n := 1
+	if m.several(paths) {
+		n = m.atOnce(places...)
+	}
+	d := download{app: a, dst: dst, turns: m.turns(), parents: m.filesFrom != "", inPlace: m.inPlace}
 	info, statErr := os.Stat(dst)
 	switch {
 	case statErr == nil && info.IsDir():
@@ -124,6 +128,7 @@ type download struct {
 	turns  turns
 	// into and parents are as in upload.
 	into, parents bool
+	inPlace       bool
 }
 
 // source makes tasks of what the source names.
@@ -200,6 +205,7 @@ func (d *download) entry(e batch.Entry, yield func(task) error) error {
 func (d *download) run(ctx context.Context, e batch.Entry, target string) finished {
 	job := transfer.Job{Direction: transfer.Get, Remote: e.Path, Local: target, Lock: d.app.locks().Lock}
 	d.from.opt.apply(&job)
+	job.InPlace = d.inPlace
 	defer d.turns.take(ctx, e.Size)()
 	observer, done := d.follow(path.Base(e.Path), e.Size)
 	defer done()

@@ -39,6 +39,7 @@ type many struct {
 	jobs      *int
 	failFast  bool
 	resend    bool
+	inPlace   bool // only of get: the local files; Options.InPlace is about the server
 }
 
 // copyFlags binds the flags of put and get.
@@ -115,27 +116,32 @@ func (m *many) several(sources []string) bool {
 	return m.sel.Recursive || m.filesFrom != "" || len(sources) > 1 || slices.ContainsFunc(sources, batch.HasPattern)
 }
 
-// atOnce is how many files are transferred at a time, to or from places.
-func (m *many) atOnce(sources []string, places ...place) int {
+// atOnce is how many files are transferred at a time, to and from places.
+func (m *many) atOnce(places ...place) int {
 	switch {
 	case m.jobs != nil:
 		return *m.jobs
-	case !m.several(sources):
-		return 1
 	case slices.ContainsFunc(places, func(p place) bool { return p.loc.Protocol() == policy.SFTP }):
 		return sharedJobs
-	default:
+	case len(places) > 0:
 		return farJobs
+	default:
+		return treeJobs
 	}
 }
 
-// links are the connections for n files at a time, fewer where the server is near
-// and the person did not say how many.
+// links are the connections for n files at a time. Where the person did not say
+// how many, connections that can't be shared are fewer, and fewer still where the
+// server is near.
 func (m *many) links(a *app, p place, e *policy.Engine, n int) *batch.Links {
-	links := a.pool(p, e, n)
-	if m.jobs == nil && a.shared == nil {
-		links.Near = treeJobs
+	if m.jobs != nil || a.shared != nil {
+		return a.pool(p, e, n)
 	}
+	if p.loc.Protocol() != policy.SFTP {
+		n = min(n, farJobs)
+	}
+	links := a.pool(p, e, n)
+	links.Near = treeJobs
 	return links
 }
 

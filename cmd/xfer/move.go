@@ -100,9 +100,9 @@ func (a *app) move(ctx context.Context, src, dst string, o *moveOptions) error {
 	if err != nil {
 		return err
 	}
-	n := treeJobs
-	if o.jobs != nil {
-		n = *o.jobs
+	n, err := a.between(src, dst, &o.many)
+	if err != nil {
+		return err
 	}
 	m := &batch.Move{
 		Filter: o.sel.Filter, Claim: o.claim, Archive: o.archive, Quarantine: o.quarantine, Failures: o.failures,
@@ -132,11 +132,11 @@ func (a *app) move(ctx context.Context, src, dst string, o *moveOptions) error {
 	if batch.HasPattern(dir) {
 		return usagef("move takes the files of one directory; only the last part of SRC may be a pattern")
 	}
-	if m.From, _, err = a.moveEnd(dir, engine, n); err != nil {
+	if m.From, _, err = a.moveEnd(dir, engine, &o.many, n); err != nil {
 		return err
 	}
 	var opt Options
-	if m.To, opt, err = a.moveEnd(dst, engine, n); err != nil {
+	if m.To, opt, err = a.moveEnd(dst, engine, &o.many, n); err != nil {
 		return err
 	}
 	opt.apply(&m.Job)
@@ -156,7 +156,7 @@ func (a *app) move(ctx context.Context, src, dst string, o *moveOptions) error {
 	}
 	defer endRun()
 	m.Run = a.runID
-	if err := a.moveAll(ctx, m, n, o.failFast); err != nil {
+	if err := a.moveAll(ctx, m, n, &o.many); err != nil {
 		if ctx.Err() != nil && a.report.failed == 0 {
 			return a.interrupted(ctx, m.Name)
 		}
@@ -167,7 +167,7 @@ func (a *app) move(ctx context.Context, src, dst string, o *moveOptions) error {
 
 // moveEnd is an end whose spelling is the same from every working directory: it
 // is written down.
-func (a *app) moveEnd(arg string, e *policy.Engine, n int) (batch.End, Options, error) {
+func (a *app) moveEnd(arg string, e *policy.Engine, m *many, n int) (batch.End, Options, error) {
 	if !isRemote(arg) {
 		abs, err := filepath.Abs(arg)
 		if err != nil {
@@ -175,7 +175,7 @@ func (a *app) moveEnd(arg string, e *policy.Engine, n int) (batch.End, Options, 
 		}
 		arg = abs
 	}
-	end, opt, err := a.end(arg, e, n)
+	end, opt, err := a.end(arg, e, m, n)
 	if trimmed := strings.TrimRight(end.Path, "/"); trimmed != "" {
 		end.Path = trimmed
 	}
@@ -202,17 +202,21 @@ func splitPattern(arg string) (dir, pattern string) {
 
 // moveAll finishes what was left, and only then moves what is there: the same
 // file may be among both.
-func (a *app) moveAll(ctx context.Context, m *batch.Move, n int, failFast bool) error {
+func (a *app) moveAll(ctx context.Context, m *batch.Move, n int, o *many) error {
 	f, end := a.follower(n)
 	defer end()
+	turns := o.turns()
 	phases := []func(context.Context, func(batch.Pickup) error) error{m.Unfinished, m.Pickups}
 	if a.recovery != nil {
 		phases = phases[:1]
 	}
 	for _, phase := range phases {
-		err := a.transferAll(ctx, n, failFast, func(ctx context.Context, yield func(task) error) error {
+		err := a.transferAll(ctx, n, o.failFast, func(ctx context.Context, yield func(task) error) error {
 			return phase(ctx, func(p batch.Pickup) error {
-				return yield(func(ctx context.Context) finished { return a.moveOne(ctx, m, p, f) })
+				return yield(func(ctx context.Context) finished {
+					defer turns.take(ctx, p.Info.Size)()
+					return a.moveOne(ctx, m, p, f)
+				})
 			})
 		})
 		if err != nil {

@@ -73,7 +73,10 @@ func (a *app) put(ctx context.Context, sources []string, dst string, m *many) er
 		return err
 	}
 	defer endRun()
-	n := m.atOnce(sources, to)
+	n := 1
+	if m.several(sources) {
+		n = m.atOnce(to)
+	}
 	u := &upload{app: a, links: m.links(a, to, engine, n), to: to, turns: m.turns()}
 	name := "put " + policy.Sanitize(sources[0])
 	if err := u.aim(ctx, name, dst, sources, m); err != nil {

@@ -77,14 +77,29 @@ neither copied nor deleted.
 	return cmd
 }
 
-// end opens one side of a sync or a move.
-func (a *app) end(arg string, e *policy.Engine, n int) (batch.End, Options, error) {
+// between is how many files are copied at a time from one side to the other.
+func (a *app) between(src, dst string, m *many) (n int, err error) {
+	var places []place
+	for _, arg := range []string{src, dst} {
+		if isRemote(arg) {
+			p, err := a.place(arg)
+			if err != nil {
+				return 0, err
+			}
+			places = append(places, p)
+		}
+	}
+	return m.atOnce(places...), nil
+}
+
+// end opens one side of a sync or a move for n files at a time.
+func (a *app) end(arg string, e *policy.Engine, m *many, n int) (batch.End, Options, error) {
 	if isRemote(arg) {
 		p, err := a.place(arg)
 		if err != nil {
 			return batch.End{}, Options{}, err
 		}
-		return batch.End{Links: a.pool(p, e, n), Path: p.loc.Path}, p.opt, nil
+		return batch.End{Links: m.links(a, p, e, n), Path: p.loc.Path}, p.opt, nil
 	}
 	cfg, err := a.config()
 	if err != nil {
@@ -103,22 +118,23 @@ func (a *app) sync(ctx context.Context, src, dst string, o *syncOptions) error {
 	if err != nil {
 		return err
 	}
-	n := treeJobs
-	if o.jobs != nil {
-		n = *o.jobs
-	}
-	from, _, err := a.end(src, engine, n)
+	n, err := a.between(src, dst, &o.many)
 	if err != nil {
 		return err
 	}
-	to, opt, err := a.end(dst, engine, n)
+	from, _, err := a.end(src, engine, &o.many, n)
+	if err != nil {
+		return err
+	}
+	to, opt, err := a.end(dst, engine, &o.many, n)
 	if err != nil {
 		return err
 	}
 	name := "sync " + policy.Sanitize(src)
 	job := transfer.Job{Lock: a.locks().Lock}
 	opt.apply(&job)
-	job.OnExists = transfer.Replace // that is what a sync is
+	job.InPlace = job.InPlace && isRemote(dst) // a local file can be renamed
+	job.OnExists = transfer.Replace            // that is what a sync is
 	once := func() error {
 		if !o.dryRun {
 			endRun, err := a.startRun(ctx, CommandLine{Do: "sync", Source: from.String(""), Destination: to.String("")})
@@ -133,7 +149,7 @@ func (a *app) sync(ctx context.Context, src, dst string, o *syncOptions) error {
 			Delete: o.delete, Hard: o.hard, MaxDelete: o.maxDelete, Job: job, Name: name,
 		}
 		defer s.Close()
-		return (&syncRun{app: a, Sync: s, options: o, jobs: n}).run(ctx)
+		return (&syncRun{app: a, Sync: s, options: o, jobs: n, turns: o.turns()}).run(ctx)
 	}
 	switch {
 	case !o.watch:
@@ -160,6 +176,7 @@ type syncRun struct {
 	app     *app
 	options *syncOptions
 	jobs    int
+	turns   turns
 	*batch.Sync
 	same, copied, deleted, bytes atomic.Int64
 }
@@ -224,6 +241,7 @@ func (r *syncRun) step(ctx context.Context, f follow, step batch.Step) finished 
 		}
 		return r.finished(step, transfer.Result{}, err)
 	}
+	defer r.turns.take(ctx, step.Size)()
 	observer, end := f(path.Base(step.Rel), step.Size)
 	defer end()
 	result, err := r.Do(ctx, step, observer)

@@ -26,7 +26,6 @@ type bench struct {
 	home    string // of the clients
 	self    string // this program
 	xfer    string
-	help    map[string]string // of xfer's commands
 	rounds  int
 	peers   *regexp.Regexp
 	jobs    []string // for trees
@@ -38,9 +37,6 @@ type bench struct {
 // measure runs a workload with all clients, in turns.
 func (b *bench) measure(ctx context.Context, w workload) (row, error) {
 	r := row{workload: w, Name: w.String()}
-	if r.Skipped = b.cannot(w); r.Skipped != "" {
-		return r, nil
-	}
 	s, srv, leave, err := b.open(w)
 	if err != nil {
 		return r, err
@@ -121,17 +117,6 @@ func fastest(field []*entrant) (best time.Duration) {
 // hopeless is a peer that takes long and can't be the best: it runs one round.
 func (e *entrant) hopeless(best time.Duration) bool {
 	return e.program != "" && e.warmUp.Wall > 15*time.Second && e.warmUp.Wall > 3*best
-}
-
-// cannot says why xfer can't do a workload yet.
-func (b *bench) cannot(w workload) string {
-	switch help := b.help[w.Op]; {
-	case !strings.Contains(help, "xfer "+w.Op+" "):
-		return "xfer has no " + w.Op
-	case w.InPlace && !strings.Contains(help, "--in-place"):
-		return "xfer " + w.Op + " has no --in-place"
-	}
-	return ""
 }
 
 // run is one run of a client: everything made ready, the command, and a look at

@@ -143,7 +143,7 @@ func prepare(ctx context.Context, xfer string, out io.Writer) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{tb: &stub{}, dir: dir, home: filepath.Join(dir, "home"), out: out, servers: map[string]*running{}, help: map[string]string{}}
+	b := &bench{tb: &stub{}, dir: dir, home: filepath.Join(dir, "home"), out: out, servers: map[string]*running{}}
 	b.tb.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {
 			b.tb.Fatal(err)
@@ -162,12 +162,6 @@ func prepare(ctx context.Context, xfer string, out io.Writer) (*bench, error) {
 		err = build.Run()
 	}
 	if b.xfer, _ = filepath.Abs(b.xfer); err == nil {
-		for _, command := range []string{"put", "get", "sync"} {
-			help := exec.CommandContext(ctx, b.xfer, command, "--help")
-			help.Env = b.env
-			text, _ := help.Output() // without such a command there is no help
-			b.help[command] = string(text)
-		}
 		return b, nil
 	}
 	b.tb.close()

@@ -34,7 +34,7 @@ type result struct {
 type row struct {
 	workload
 	Name    string   `json:"name"`
-	Skipped string   `json:"skipped,omitempty"` // why xfer can't do it
+	Skipped string   `json:"skipped,omitempty"` // why there is no result
 	Results []result `json:"results,omitempty"`
 	Ratios  ratios   `json:"ratios"`
 }
