@@ -73,6 +73,14 @@ func (l *listing) sort() {
 	}
 }
 
+// isDir says whether a sorted listing has a directory of this name.
+func (l *listing) isDir(name string) bool {
+	n, found := slices.BinarySearchFunc(l.items, []byte(name), func(it item, name []byte) int {
+		return slices.Compare(l.name(&it), name)
+	})
+	return found && l.items[n].mode.IsDir()
+}
+
 func (l *listing) len() int { return len(l.items) }
 
 func (l *listing) info(n int) transfer.Info {

@@ -114,6 +114,7 @@ type Sync struct {
 	doomed     int // files to be deleted
 	spool      *spool
 	later      []string // of another kind at the target, to be made after Deletions
+	from, to   side     // while it walks
 	trash      string
 	made       string
 }
@@ -160,8 +161,9 @@ func (m MaxDelete) allows(n, of int) bool {
 // Plan calls each with what is to be made and copied, in the order of the names.
 // A directory comes before what is in it, and has to be made before each returns.
 func (s *Sync) Plan(ctx context.Context, each func(Step) error) error {
+	defer s.walk(ctx)()
 	s.trash = path.Join(Trash, time.Now().UTC().Format("20060102T150405Z"))
-	info, err := s.From.side(s.Name).stat(ctx, s.From.at(""))
+	info, err := s.from.stat(ctx, s.From.at(""))
 	if err == nil && !info.IsDir() {
 		err = policy.GiveUpOn(s.Name, &policy.Fault{
 			Protocol: policy.Local, Phase: policy.Command, Op: "list", Path: s.From.String(""),
@@ -184,6 +186,17 @@ func (s *Sync) Plan(ctx context.Context, each func(Step) error) error {
 	return s.dir(ctx, "", there, each)
 }
 
+// walk opens both sides for a walk.
+func (s *Sync) walk(ctx context.Context) (end func()) {
+	var endFrom, endTo func()
+	s.from, endFrom = lookAhead(ctx, s.From.side(s.Name))
+	s.to, endTo = lookAhead(ctx, s.To.side(s.Name))
+	return func() {
+		endFrom()
+		endTo()
+	}
+}
+
 // target looks at the root of the target.
 func (s *Sync) target(ctx context.Context) (there bool, err error) {
 	s.keepsTimes = true
@@ -199,7 +212,7 @@ func (s *Sync) target(ctx context.Context) (there bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = s.To.side(s.Name).stat(ctx, s.To.at(""))
+	_, err = s.to.stat(ctx, s.To.at(""))
 	if transfer.IsMissing(err) {
 		return false, nil
 	}
@@ -213,9 +226,28 @@ func (s *Sync) dir(ctx context.Context, rel string, there bool, each func(Step) 
 		s.incomplete = true
 		return each(Step{Op: StepCopy, Rel: rel, Size: -1, Err: err})
 	}
+	next := scout{list: src, begin: func(name string) bool {
+		child := path.Join(rel, name)
+		if child == Trash || !s.Enters(child) {
+			return false
+		}
+		begin(s.from, s.From.at(child))
+		if dst.isDir(name) {
+			begin(s.to, s.To.at(child))
+		}
+		return true
+	}}
 	for a, b := range merge(src, dst) {
+		if a != nil && a.IsDir() {
+			next.entering(a.Name)
+		}
 		if err := s.pair(ctx, rel, a, b, each); err != nil {
 			return err
+		}
+		if a != nil && a.IsDir() {
+			child := path.Join(rel, a.Name)
+			forget(s.from, s.From.at(child))
+			forget(s.to, s.To.at(child))
 		}
 	}
 	return nil
@@ -227,7 +259,7 @@ func (s *Sync) lists(ctx context.Context, rel string, there bool) (src, dst *lis
 	answer := make(chan error, 1)
 	if there {
 		go func() {
-			list, err := s.To.side(s.Name).list(ctx, s.To.at(rel))
+			list, err := s.to.list(ctx, s.To.at(rel))
 			if err == nil {
 				dst = list
 			}
@@ -236,7 +268,7 @@ func (s *Sync) lists(ctx context.Context, rel string, there bool) (src, dst *lis
 	} else {
 		answer <- nil
 	}
-	src, err = s.From.side(s.Name).list(ctx, s.From.at(rel))
+	src, err = s.from.list(ctx, s.From.at(rel))
 	if dstErr := <-answer; err == nil {
 		err = dstErr
 	}
@@ -255,7 +287,7 @@ func (s *Sync) pair(ctx context.Context, dir string, src, dst *transfer.Info, ea
 	for _, i := range []*transfer.Info{src, dst} {
 		if i != nil && i.Bad != nil {
 			s.incomplete = true
-			return each(Step{Op: StepCopy, Rel: rel, Size: -1, Err: badName(s.From.side("").protocol(), rel, i.Bad)})
+			return each(Step{Op: StepCopy, Rel: rel, Size: -1, Err: badName(s.from.protocol(), rel, i.Bad)})
 		}
 	}
 	if src != nil {
@@ -316,7 +348,7 @@ func (s *Sync) create(ctx context.Context, rel string, each func(Step) error) er
 
 // wanted applies the selection to something at the source; nil is left alone.
 func (s *Sync) wanted(ctx context.Context, rel string, src, dst *transfer.Info) (*transfer.Info, error) {
-	from := s.From.side(s.Name)
+	from := s.from
 	if src.IsDir() {
 		if !s.Enters(rel) {
 			return nil, nil
@@ -354,14 +386,14 @@ func (s *Sync) wantedLink(ctx context.Context, rel string, src, dst *transfer.In
 	if !s.Wants(rel, *src) {
 		return nil, nil
 	}
-	if src.Link, err = s.From.side(s.Name).readlink(ctx, s.From.at(rel)); err != nil {
+	if src.Link, err = s.from.readlink(ctx, s.From.at(rel)); err != nil {
 		return nil, err
 	}
 	if !staysInside(rel, src.Link) {
 		return nil, badLink(policy.Local, rel, "the link leaves the tree: it points to "+policy.Sanitize(src.Link))
 	}
 	if dst != nil && dst.Mode&fs.ModeSymlink != 0 {
-		dst.Link, err = s.To.side(s.Name).readlink(ctx, s.To.at(rel))
+		dst.Link, err = s.to.readlink(ctx, s.To.at(rel))
 	}
 	return src, err
 }
@@ -386,7 +418,7 @@ func (s *Sync) condemn(ctx context.Context, rel string, dst *transfer.Info, reas
 	if !s.Enters(rel) {
 		return false, nil
 	}
-	list, err := s.To.side(s.Name).list(ctx, s.To.at(rel))
+	list, err := s.to.list(ctx, s.To.at(rel))
 	if err != nil {
 		s.incomplete = true
 		return false, each(Step{Op: StepDelete, Rel: rel, Size: -1, Err: err})
@@ -441,8 +473,9 @@ func (s *Sync) Deletions(_ context.Context, each func(Step) error) error {
 
 // Rest calls each with what could only be made after Deletions.
 func (s *Sync) Rest(ctx context.Context, each func(Step) error) error {
+	defer s.walk(ctx)()
 	for _, rel := range s.later {
-		info, err := s.From.side(s.Name).stat(ctx, s.From.at(rel))
+		info, err := s.from.stat(ctx, s.From.at(rel))
 		switch {
 		case err != nil:
 			err = each(Step{Op: StepCopy, Rel: rel, Size: -1, Err: err})

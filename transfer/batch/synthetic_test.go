@@ -20,7 +20,8 @@ import (
 type synthetic struct {
 	transfer.Session // nil: what is not defined here is not called
 	dirs, files      int
-	gets             atomic.Int64
+	delay            time.Duration // of a listing
+	gets, lists      atomic.Int64
 }
 
 func (s *synthetic) link() *transfer.Link {
@@ -38,6 +39,8 @@ func (s *synthetic) Stat(_ context.Context, p string) (transfer.Info, error) {
 }
 
 func (s *synthetic) List(_ context.Context, dir string, each func(transfer.Info) error) error {
+	s.lists.Add(1)
+	time.Sleep(s.delay)
 	n, mode, format := s.files, fs.FileMode(0), "report-%07d.csv"
 	if s.dirs > 0 && strings.Count(dir, "/") == 1 && !strings.Contains(dir, "dir") {
 		n, mode, format = s.dirs, fs.ModeDir, "dir-%07d"

@@ -45,6 +45,9 @@ func (w walker) root(ctx context.Context, root, base string, info transfer.Info)
 	case info.IsDir() && !w.sel.Recursive:
 		return w.each(Entry{Path: root, Rel: base, Size: -1, Err: directory(w.protocol(), root)})
 	case info.IsDir():
+		var end func()
+		w.side, end = lookAhead(ctx, w.side)
+		defer end()
 		if err := w.dir(ctx, root, base, ""); err != SkipDir {
 			return err
 		}
@@ -67,9 +70,23 @@ func (w *walker) dir(ctx context.Context, dir, rel, below string) error {
 	if err != nil {
 		return w.each(Entry{Path: dir, Rel: rel, Size: -1, Err: err})
 	}
+	next := scout{list: list, begin: func(name string) bool {
+		if !w.sel.Enters(path.Join(below, name)) {
+			return false
+		}
+		begin(w.side, w.join(dir, name))
+		return true
+	}}
 	for n := range list.len() {
-		if err := w.entry(ctx, dir, rel, below, list.info(n)); err != nil {
+		info := list.info(n)
+		if info.IsDir() {
+			next.entering(info.Name)
+		}
+		if err := w.entry(ctx, dir, rel, below, info); err != nil {
 			return err
+		}
+		if info.IsDir() {
+			forget(w.side, w.join(dir, info.Name))
 		}
 	}
 	return nil
@@ -336,18 +353,35 @@ func (t remoteSide) readlink(ctx context.Context, p string) (target string, err 
 // list takes the directory in whole before anything is done with it: a listing
 // that waits for transfers would time out, and one that broke off begins anew.
 func (t remoteSide) list(ctx context.Context, dir string) (*listing, error) {
+	return t.listUpTo(ctx, dir, -1)
+}
+
+// listUpTo gives up with errLarge where there are more than most entries, if most
+// is not negative.
+func (t remoteSide) listUpTo(ctx context.Context, dir string, most int) (*listing, error) {
 	list := &listing{}
+	tooLarge := false
 	err := t.links.Use(ctx, t.name, func(ctx context.Context, l *transfer.Link, e *policy.Engine) error {
 		return e.Do(ctx, l.Op(t.name, 0, func(ctx context.Context, s transfer.Session) error {
 			list.reset()
-			return s.List(ctx, dir, func(i transfer.Info) error {
+			err := s.List(ctx, dir, func(i transfer.Info) error {
+				if tooLarge = list.len() == most; tooLarge {
+					return errLarge
+				}
 				list.add(i)
 				return nil
 			})
+			if tooLarge {
+				return nil
+			}
+			return err
 		}))
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case tooLarge:
+		return nil, errLarge
 	}
 	list.sort()
 	return list, nil
