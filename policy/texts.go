@@ -47,6 +47,10 @@ var (
 	saysOops        = words(`^OOPS`)
 	saysOopsConfig  = words(`^OOPS.*(refusing to run|change directory|chroot|config|unrecogni[sz]ed variable|bad bool|log file|pasv_address|not found|cannot (find|locate|open|read))`)
 	saysNothingHere = words(`no files|no such|\bnot found\b|empty`)
+
+	// saysOneAtATime are the greetings of FTP servers that lose commands which come
+	// together: lftp's list (ftp:auto-sync-mode).
+	saysOneAtATime = words(`Microsoft FTP Service|MadGoat|MikroTik`)
 )
 
 // Operations that share a meaning.

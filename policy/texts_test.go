@@ -389,3 +389,16 @@ func FuzzClassify(f *testing.F) {
 		}
 	})
 }
+
+func TestOneAtATime(t *testing.T) {
+	for greeting, want := range map[string]bool{
+		"220 Microsoft FTP Service":            true,
+		"220-Welcome\n220 MikroTik FTP server": true,
+		"220 (vsFTPd 3.0.3)":                   false,
+		"":                                     false,
+	} {
+		if got := OneAtATime(greeting); got != want {
+			t.Errorf("%q: %t", greeting, got)
+		}
+	}
+}

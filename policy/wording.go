@@ -63,6 +63,10 @@ func ruleByText(f *Fault) string {
 	return ""
 }
 
+// OneAtATime says whether a greeting is that of an FTP server that loses commands
+// which come together.
+func OneAtATime(greeting string) bool { return saysOneAtATime.MatchString(greeting) }
+
 // foreignNames are the paths that servers quote in their texts: "/home/a/b: …",
 // `"/home/a/b" …`, `C:\in\b: …`.
 var foreignNames = regexp.MustCompile(`"[^"]*"|(^|\s)(/|[A-Za-z]:\\)\S*`)

@@ -165,6 +165,9 @@ func xferArgv(t task) []string {
 		return append(argv, t.local, t.url(path.Join(t.remote, t.base())))
 	case t.tree():
 		argv = append(append(argv, "-r"), t.jobs...)
+		if t.jobs == nil && t.RTT > 0 && !t.sftp() {
+			argv = append(argv, "-j", fmt.Sprint(t.streams(0, 32))) // as many connections as the peers are given
+		}
 	}
 	if t.Op == "get" {
 		return append(argv, t.url(t.remote), t.local+"/")

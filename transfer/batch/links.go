@@ -52,8 +52,8 @@ const (
 	// from which OpenSSH drops some (MaxStartups).
 	logins = 8
 	// nearLogin is the longest login of a server that is near: at a round trip
-	// time of 20 ms it takes 200 ms.
-	nearLogin = 100 * time.Millisecond
+	// time of 20 ms the shortest, that of FTP, takes 100 ms.
+	nearLogin = 60 * time.Millisecond
 )
 
 // NewLinks prepares connections to the server of loc for limit users at a time:

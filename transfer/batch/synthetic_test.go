@@ -81,7 +81,7 @@ func TestMillionFiles(t *testing.T) {
 		dirs, files int
 		ceiling     int64
 	}{
-		{"in directories", million / 1000, 1000, 2 << 20},
+		{"in directories", million / 1000, 1000, 4 << 20},
 		{"in one directory", 0, million, 100 * million},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

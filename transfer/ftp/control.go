@@ -40,6 +40,9 @@ type interposer struct {
 	target string // likewise, of a rename
 	fault  *policy.Fault
 	data   *dataConn
+	// last is the command that moved the last file; series: also the one before.
+	last   string
+	series bool
 
 	in  []byte       // of a command, until its LF
 	out bytes.Buffer // replies for the library
@@ -52,6 +55,9 @@ func (x *interposer) begin(ctx context.Context, op, arg, path string) {
 	x.in = nil
 	x.out.Reset()
 }
+
+// moved notes that a file was moved.
+func (x *interposer) moved(verb string) { x.last, x.series = verb, x.last == verb }
 
 // Write takes commands from the library.
 func (x *interposer) Write(p []byte) (int, error) {
@@ -205,11 +211,33 @@ func (x *interposer) logIn(line, secret string) int {
 	case err != nil:
 		return x.fail(x.lost(policy.Auth, verb, "", err))
 	case r.completed():
+		x.askSetup()
 		return 230
 	case r.code == 331 && verb == "USER":
 		return 331
 	}
 	return x.fail(x.said(policy.Auth, verb, "", r))
+}
+
+// askSetup sends together what the library is about to send behind a login, and
+// the question that comes before the first file. That is for servers that have
+// shown that they take it: from a login that fails nobody learns anything.
+func (x *interposer) askSetup() {
+	if remembered(x.o.Hints.Facts, factAhead) != aheadWorks {
+		return
+	}
+	var lines []string
+	if x.tls == nil {
+		lines = x.askPort()
+	}
+	if x.able.may("FEAT") {
+		lines = append(lines, "FEAT")
+	}
+	lines = append(lines, "TYPE I")
+	if x.tls != nil {
+		lines = append(append(lines, "PBSZ 0", "PROT P"), x.askPort()...) // of a protected connection
+	}
+	x.w.ask(x.ctx, lines...)
 }
 
 // password asks for the password only now that the server wants one, so that it

@@ -30,6 +30,8 @@ type dataConn struct {
 	port     int   // passive
 	extended bool  // passive: the port is from EPSV
 	door     *door // active
+	// dialling gives the TCP connection, passive, while it is being opened.
+	dialling chan dialled
 
 	s    *stream      // nil until the TCP connection is up
 	tls  *tls.Conn    // on s, nil before the handshake and without TLS
@@ -81,7 +83,21 @@ func (x *interposer) start(line string) int {
 		d.release()
 		return x.fail(x.lost(policy.Data, x.op, x.path, err))
 	}
-	r, err := x.w.next(x.ctx, x.w.limit)
+	limit := x.w.limit
+	unconnected := d.join()
+	if unconnected != nil {
+		limit = abortGrace // the server may have closed its port, and then says why
+	}
+	r, err := x.w.next(x.ctx, limit)
+	if unconnected != nil && (err != nil || r.class() < 4) {
+		f := x.notConnected(unconnected)
+		if d.extended && x.ctx.Err() == nil {
+			x.modes.withoutEPSV(epsvDead, "no connection to its port: "+plainText(unconnected))
+		}
+		_ = x.w.fail(errNoReply) // it waits for the connection
+		d.release()
+		return x.fail(f)
+	}
 	switch {
 	case err != nil:
 		f := x.lost(policy.Data, x.op, x.path, err)
@@ -311,6 +327,12 @@ func (d *dataConn) release() {
 		_ = d.s.conn.Close() // hangUp has done what can be done
 	}
 	d.cancel(net.ErrClosed)
+	if d.dialling != nil {
+		if r := <-d.dialling; r.err == nil {
+			_ = r.conn.Close()
+		}
+		d.dialling = nil
+	}
 }
 
 // finish waits for the reply that ends the transfer and gives its code, 226 for

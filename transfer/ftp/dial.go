@@ -213,6 +213,7 @@ func (s *session) greeting(ctx context.Context) error {
 		return x.said(policy.Connect, "greeting", "", r)
 	}
 	s.software = policy.Sanitize(r.lines[0])
+	x.w.ahead.decide(r.text(), x.o.Hints.Facts)
 	return nil
 }
 

@@ -16,6 +16,8 @@
 //	session.go   the verbs of transfer.Session
 //	control.go   interposer: the library's control connection
 //	wire.go      wire: the server's control connection, its replies and timers
+//	ahead.go     commands that are sent several at once
+//	ack_*.go     replies that are acknowledged at once
 //	reply.go     the parsers of single replies
 //	mode.go      passive and active: agreeing on a data connection
 //	data.go      dataConn: one data connection from its first to its last byte

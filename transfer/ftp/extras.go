@@ -90,6 +90,15 @@ func (s *session) timeSetter() *setTime {
 	return nil
 }
 
+// spell gives the command for a path as it goes on the wire.
+func (w *setTime) spell(path string, t time.Time) (verb, arg string) {
+	verb = w.command
+	if verb == mdtmWrite {
+		verb = "MDTM"
+	}
+	return verb, w.arg(path, t.UTC().Format(timeVal))
+}
+
 func (s *session) setModTime(ctx context.Context, path string, t time.Time) error {
 	arg, end, err := s.begin(ctx, "MFMT", path)
 	if err != nil {
@@ -97,14 +106,10 @@ func (s *session) setModTime(ctx context.Context, path string, t time.Time) erro
 	}
 	defer end()
 	x := s.x
-	stamp := t.UTC().Format(timeVal)
 	var last reply
 	for way := s.timeSetter(); way != nil; way = s.timeSetter() {
-		verb := way.command
-		if verb == mdtmWrite {
-			verb = "MDTM"
-		}
-		r, err := x.cmd(verb, way.arg(arg, stamp))
+		verb, args := way.spell(arg, t)
+		r, err := x.cmd(verb, args)
 		if err != nil {
 			return err
 		}
@@ -186,6 +191,7 @@ func (s *session) switchMode(ctx context.Context) error {
 	m := s.x.modes
 	was := m.name()
 	m.active = !m.active
+	s.x.w.ahead.void()
 	m.switched = fmt.Sprintf("%s did not work", was)
 	if m.failed != "" {
 		m.switched = fmt.Sprintf("%s: %s", was, m.failed)
@@ -207,6 +213,9 @@ func (s *session) facts() transfer.Facts {
 	}
 	refused := transfer.Facts{}
 	if s.x.w != nil {
+		if learned := s.x.w.ahead.learned; learned.Value != "" {
+			f[factAhead] = learned
+		}
 		s.x.able.facts(refused, s.x.w.seen.Load())
 	}
 	maps.Copy(f, refused)

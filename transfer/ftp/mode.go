@@ -151,6 +151,21 @@ func (x *interposer) prepare() int {
 	return 227
 }
 
+// askPort gives the question which port the next data connection goes to, to be
+// sent ahead; none where it can't be asked yet, or was already. It comes before
+// other questions: pure-ftpd 1.0.50 puts the replies into one packet, and firewalls
+// (Linux's nf_conntrack_ftp) look for this one at its beginning.
+func (x *interposer) askPort() []string {
+	verb := "EPSV"
+	if x.modes.noEPSV != "" {
+		verb = "PASV"
+	}
+	if x.modes.active || x.able.offers("PRET") || x.w.ahead.has(verb) {
+		return nil
+	}
+	return []string{verb}
+}
+
 func (x *interposer) preparePassive() *policy.Fault {
 	d := x.data
 	if x.modes.noEPSV == "" {
@@ -206,14 +221,18 @@ func (m *modes) withoutEPSV(value, reason string) {
 // library's dial function.
 func (x *interposer) connect() (net.Conn, error) {
 	d := x.data
-	if x.modes.active {
+	switch {
+	case x.modes.active:
 		return d, nil // the server connects, once it has the command
+	case x.modes.proven(x.o.Hints.Facts, d.extended):
+		d.dial()
+		return d, nil
 	}
 	limit := x.w.limit
 	if d.extended {
 		limit /= 2 // PASV gets the other half
 	}
-	conn, err := x.dialData(d.port, limit)
+	conn, err := x.dialData(x.ctx, d.port, limit)
 	if err != nil && d.extended && x.ctx.Err() == nil && x.w.alive() {
 		// Firewalls that open the port of a 227 for us don't always read 229.
 		x.modes.withoutEPSV(epsvDead, "no connection to its port: "+plainText(err))
@@ -221,14 +240,10 @@ func (x *interposer) connect() (net.Conn, error) {
 			x.fail(f)
 			return nil, f
 		}
-		conn, err = x.dialData(d.port, x.w.limit-limit)
+		conn, err = x.dialData(x.ctx, d.port, x.w.limit-limit)
 	}
 	if err != nil {
-		f := x.lost(policy.Data, x.op, x.path, err)
-		if x.ctx.Err() == nil {
-			f.Cause = policy.CauseDataConnect
-			f.Text = fmt.Sprintf("passive, port %d: %s", d.port, f.Text)
-		}
+		f := x.notConnected(err)
 		d.release()
 		x.fail(f)
 		return nil, f
@@ -237,8 +252,72 @@ func (x *interposer) connect() (net.Conn, error) {
 	return d, nil
 }
 
-func (x *interposer) dialData(port int, limit time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(x.ctx, limit)
+// notConnected is the fault of a passive data connection that could not be opened.
+func (x *interposer) notConnected(err error) *policy.Fault {
+	f := x.lost(policy.Data, x.op, x.path, err)
+	if x.ctx.Err() == nil {
+		f.Cause = policy.CauseDataConnect
+		f.Text = fmt.Sprintf("passive, port %d: %s", x.data.port, f.Text)
+	}
+	return f
+}
+
+// proven says whether passive data connections of this kind are known to work.
+// Then one is opened while the command is on its way. Should it fail all the
+// same, the server waits for it, and the session is lost.
+func (m *modes) proven(facts transfer.Facts, extended bool) bool {
+	mode, epsv := m.worked.Value, m.epsv.Value
+	if mode == "" {
+		mode, epsv = remembered(facts, factMode), remembered(facts, factEPSV)
+	}
+	return mode == transfer.ModePassive.String() && (!extended || epsv == epsvWorks)
+}
+
+// dialled is what became of a data connection.
+type dialled struct {
+	conn net.Conn
+	err  error
+}
+
+// dial opens the passive data connection in the background, until join or release.
+func (d *dataConn) dial() {
+	result := make(chan dialled, 1)
+	d.dialling = result
+	go func() {
+		conn, err := d.x.dialData(d.ctx, d.port, d.x.w.limit)
+		result <- dialled{conn, err}
+	}()
+}
+
+// join waits for the data connection that dial opens, or for a reply that makes
+// it needless: a server that refuses the command closes its port.
+func (d *dataConn) join() error {
+	if d.dialling == nil {
+		return nil
+	}
+	w := d.x.w
+	for replies := w.replies; ; {
+		select {
+		case got := <-d.dialling:
+			d.dialling = nil
+			if got.err == nil {
+				d.opened(got.conn)
+			}
+			return got.err
+		case r := <-replies:
+			w.unread = &r
+			if r.class() >= 4 {
+				return nil
+			}
+			replies = nil
+		case <-w.dead:
+			return nil
+		}
+	}
+}
+
+func (x *interposer) dialData(ctx context.Context, port int, limit time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return x.o.dial(ctx, "tcp", net.JoinHostPort(x.ends.host, strconv.Itoa(port)))
 }

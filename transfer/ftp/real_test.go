@@ -71,3 +71,33 @@ func optionsFor(t *testing.T, srv *transfertest.Server) ftp.Options {
 	}
 	return o
 }
+
+// TestRealFlights: what is sent together suits each server, from the login on.
+func TestRealFlights(t *testing.T) {
+	for _, server := range servers {
+		for _, kind := range server.kinds {
+			t.Run(server.name+"/"+kind.String(), func(t *testing.T) {
+				t.Parallel()
+				o := optionsFor(t, server.start(t, transfertest.FTPOptions{TLS: kind, Config: server.config}))
+				known("pipelining=works", "mode=passive", "epsv=works")(&o)
+				s, err := ftp.Dial(t.Context(), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				publishes(t, s, "a", "b", "c")
+				for _, name := range []string{"a", "b", "c"} {
+					if _, err := s.Stat(t.Context(), name); err != nil {
+						t.Error(err)
+					}
+					if got := get(t, s, name); string(got) != "content" {
+						t.Errorf("%s: %q", name, got)
+					}
+				}
+				if learned := s.Extras().Facts()["pipelining"]; learned.Value != "works" {
+					t.Errorf("learned %+v", learned)
+				}
+			})
+		}
+	}
+}

@@ -101,12 +101,44 @@ func (s *session) Put(ctx context.Context, path string, off int64, src transfer.
 	if err := s.x.uploaded(u, err); err != nil {
 		return 0, err
 	}
+	s.x.moved("STOR")
+	s.askAbout(arg, off > 0, src)
 	if off > 0 {
 		if err := s.x.mustHold(off + u.sent); err != nil {
 			return 0, err
 		}
 	}
 	return u.sent, nil
+}
+
+// askAbout sends together what comes behind an upload: in a series the port for
+// the next file, how large this one is, for a resumed one also from here, its time,
+// and the first half of its new name.
+func (s *session) askAbout(arg string, resumed bool, src transfer.Source) {
+	x := s.x
+	var lines []string
+	if x.series {
+		lines = x.askPort()
+	}
+	if resumed && x.able.may("SIZE") {
+		lines = append(lines, "SIZE "+arg)
+	}
+	switch {
+	case x.able.offers("MLST"):
+		lines = append(lines, "MLST "+arg)
+	case x.able.may("SIZE"):
+		lines = append(lines, "SIZE "+arg)
+	}
+	if way := s.timeSetter(); way != nil && !src.ModTime.IsZero() {
+		verb, args := way.spell(arg, src.ModTime)
+		lines = append(lines, verb+" "+args)
+	}
+	if src.Temporary {
+		lines = append(lines, "RNFR "+arg)
+	}
+	if len(lines) > 1 {
+		x.w.ask(x.ctx, lines...)
+	}
 }
 
 // Get sends RETR, behind REST when off > 0.
@@ -267,6 +299,7 @@ func (s *session) downloaded(w *download, arg string, libErr error) error {
 		return x.broken(d, o)
 	}
 	x.modes.succeeded(d)
+	x.moved("RETR")
 	if w.sink.Size < 0 || whole {
 		return nil
 	}

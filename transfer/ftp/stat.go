@@ -17,9 +17,29 @@ func (s *session) Stat(ctx context.Context, path string) (transfer.Info, error) 
 		return transfer.Info{}, err
 	}
 	defer end()
+	s.askStat(arg)
 	info, err := s.stat(path, arg)
 	_, info.Name = transfer.Split(path)
 	return info, err
+}
+
+// askStat sends the questions about a file together, with the one that comes
+// before its download where one download follows another.
+func (s *session) askStat(arg string) {
+	x := s.x
+	var lines []string
+	if x.series && x.last == "RETR" {
+		lines = x.askPort()
+	}
+	switch {
+	case x.able.offers("MLST"):
+		lines = append(lines, "MLST "+arg)
+	case x.able.may("SIZE") && x.able.may("MDTM"):
+		lines = append(lines, "SIZE "+arg, "MDTM "+arg)
+	}
+	if len(lines) > 1 {
+		x.w.ask(x.ctx, lines...)
+	}
 }
 
 func (s *session) stat(path, arg string) (transfer.Info, error) {

@@ -31,8 +31,10 @@ type wire struct {
 	br   *bufio.Reader
 
 	replies   chan reply
+	unread    *reply        // the next reply, if it was taken out already
 	seen      atomic.Int64  // how many replies there were
 	owed      int           // replies to NOOPs that are still to come
+	ahead     ahead         // commands that were sent before their turn
 	upgrading atomic.Bool   // the reader stops behind a 234
 	stopped   chan struct{} // closed when the reader has ended
 
@@ -107,8 +109,12 @@ func (w *wire) startTLS(ctx context.Context, c *tls.Config) (tls.ConnectionState
 	return conn.ConnectionState(), nil
 }
 
-// send sends one command. secret is what the log must not show of it.
+// send sends one command, unless that was done ahead of its turn, and makes its
+// reply the next. secret is what the log must not show of it.
 func (w *wire) send(ctx context.Context, line, secret string) error {
+	if i := w.ahead.find(line); i >= 0 {
+		return w.claim(ctx, i)
+	}
 	if err := w.settle(ctx); err != nil {
 		return err
 	}
@@ -117,8 +123,12 @@ func (w *wire) send(ctx context.Context, line, secret string) error {
 		logged = strings.Replace(line, secret, "[redacted]", 1)
 	}
 	w.log.Debug("ftp_send", "command", policy.Sanitize(logged))
+	return w.write(line + "\r\n")
+}
+
+func (w *wire) write(lines string) error {
 	_ = w.conn.SetWriteDeadline(time.Now().Add(w.limit)) // fails only on a closed one
-	if _, err := w.conn.Write([]byte(line + "\r\n")); err != nil {
+	if _, err := w.conn.Write([]byte(lines)); err != nil {
 		return w.fail(err)
 	}
 	// The reader may have to answer a TLS key update at any time.
@@ -130,6 +140,9 @@ func (w *wire) send(ctx context.Context, line, secret string) error {
 // for those that are owed, and refuses to go on behind one that nobody asked
 // for, such as the 421 of a server that is tired of waiting.
 func (w *wire) settle(ctx context.Context) error {
+	if err := w.land(ctx); err != nil {
+		return err
+	}
 	for ; w.owed > 0; w.owed-- {
 		if _, err := w.next(ctx, w.limit); err != nil {
 			return err
@@ -157,14 +170,20 @@ func (e *strayReply) Error() string { return "the server spoke out of turn" }
 
 // next waits for a reply. Only a reply leaves the connection usable.
 func (w *wire) next(ctx context.Context, limit time.Duration) (reply, error) {
+	if r := w.unread; r != nil {
+		w.unread = nil
+		return *r, nil
+	}
 	t := time.NewTimer(limit)
 	defer t.Stop()
 	select {
 	case r := <-w.replies:
+		w.ahead.heard()
 		return r, nil
 	case <-w.dead:
 		return w.last()
 	case <-t.C:
+		w.ahead.missed()
 		return reply{}, w.fail(errNoReply)
 	case <-ctx.Done():
 		return reply{}, w.fail(context.Cause(ctx))
@@ -208,13 +227,9 @@ func (w *wire) final(ctx context.Context, limit time.Duration) (reply, error) {
 // keepAlive sends a NOOP during a transfer. Its reply may come at once or behind
 // the one that ends the transfer.
 func (w *wire) keepAlive() {
-	_ = w.conn.SetWriteDeadline(time.Now().Add(w.limit))
-	if _, err := w.conn.Write([]byte("NOOP\r\n")); err != nil {
-		_ = w.fail(err)
-		return
+	if w.write("NOOP\r\n") == nil { // else it shows soon enough
+		w.owed++
 	}
-	_ = w.conn.SetWriteDeadline(time.Time{})
-	w.owed++
 }
 
 // answersNOOP counts a reply that belongs to a NOOP. None of its codes ends a

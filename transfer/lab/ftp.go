@@ -140,6 +140,9 @@ type FTPConfig struct {
 	// LockUploads is vsftpd: a second STOR, APPE or RETR of a file that is
 	// being uploaded gets no reply until that upload has ended.
 	LockUploads bool
+	// LosesTogether drops what arrives together with a command, as servers do
+	// that read their input in blocks.
+	LosesTogether bool
 
 	Script []Rule
 }

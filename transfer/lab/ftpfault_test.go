@@ -550,3 +550,22 @@ func FuzzSession(f *testing.F) {
 		}
 	})
 }
+
+// Until waits for a command behind the one that it is on.
+func TestFTPUntil(t *testing.T) {
+	srv := startFTP(t, FTPConfig{Root: t.TempDir(), Script: []Rule{{On: "NOOP", Times: 1, Do: Until("PWD")}}})
+	c := login(t, srv)
+	_, _ = io.WriteString(c.conn, "NOOP\r\n")
+	_, _ = io.WriteString(c.conn, "PWD\r\n")
+	c.want(200)
+	c.want(257)
+	c.cmd(200, "NOOP")
+}
+
+// A server that loses what comes together answers only the first.
+func TestFTPLosesTogether(t *testing.T) {
+	c := login(t, startFTP(t, FTPConfig{Root: t.TempDir(), LosesTogether: true}))
+	_, _ = io.WriteString(c.conn, "NOOP\r\nPWD\r\n")
+	c.want(200)
+	c.cmd(200, "NOOP")
+}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type ftpSession struct {
 	tls    *tls.Config
 	lines  chan string
 	resume chan net.Conn
+	queued queued
 
 	// the command being obeyed
 	verb, path string
@@ -116,6 +118,10 @@ func (s *ftpSession) read() {
 		if strings.EqualFold(trimTelnet(text), "ABOR") {
 			s.closeData()
 		}
+		if s.cfg.LosesTogether {
+			_, _ = r.Discard(r.Buffered()) // never more than there is
+		}
+		s.queued.add(text)
 		select {
 		case s.lines <- text:
 		case <-s.ctx.Done():
@@ -128,6 +134,52 @@ func (s *ftpSession) read() {
 			case <-s.ctx.Done():
 				return
 			}
+		}
+	}
+}
+
+// queued are the verbs that have arrived and whose turn has not come.
+type queued struct {
+	mu      sync.Mutex
+	verbs   []string
+	changed chan struct{} // closed at the next add; nil if nobody waits
+}
+
+func (q *queued) add(line string) {
+	verb, _, _ := parseCommand(line) // "" is waited for by nobody
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.verbs = append(q.verbs, verb)
+	if q.changed != nil {
+		close(q.changed)
+		q.changed = nil
+	}
+}
+
+// drop takes out the first, whose turn it is.
+func (q *queued) drop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.verbs = q.verbs[1:]
+}
+
+// await returns when the verb has arrived, false if ctx has ended before.
+func (q *queued) await(ctx context.Context, verb string) bool {
+	for {
+		q.mu.Lock()
+		there := slices.Contains(q.verbs, verb)
+		if q.changed == nil {
+			q.changed = make(chan struct{})
+		}
+		changed := q.changed
+		q.mu.Unlock()
+		if there {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
 		}
 	}
 }
@@ -177,6 +229,7 @@ func (s *ftpSession) obey(line string) {
 		shown = "****"
 	}
 	s.event = s.record.add(Event{Conn: s.id, Verb: s.verb, Arg: shown})
+	s.queued.drop()
 	if err != nil {
 		s.reply(500, "Syntax error: "+err.Error()+".")
 		return
@@ -284,6 +337,8 @@ func (s *ftpSession) dropData(how End) {
 
 // partial means nothing in FTP: During and After say how much is done.
 func (s *ftpSession) partial(int64) {}
+
+func (s *ftpSession) await(verb string) bool { return s.queued.await(s.ctx, verb) }
 
 func (s *ftpSession) take(dir string) { s.tree.take(s.path, dir) }
 

@@ -88,6 +88,7 @@ const (
 	stepReply stepKind = iota
 	stepRaw
 	stepWait
+	stepUntil
 	stepStall
 	stepIgnore
 	stepDrop
@@ -122,6 +123,10 @@ func Raw(bytes string) Action { return single(step{kind: stepRaw, text: bytes}) 
 
 // Wait is a server that takes its time.
 func Wait(d time.Duration) Action { return single(step{kind: stepWait, d: d}) }
+
+// Until is an FTP server that goes on only when this command has arrived, too:
+// no client gets there that sends one command at a time.
+func Until(verb string) Action { return single(step{kind: stepUntil, text: verb}) }
 
 // Stall says and does nothing more until the connection or the server is closed.
 func Stall() Action { return single(step{kind: stepStall}) }
@@ -165,6 +170,7 @@ type performer interface {
 	drop(how End)
 	dropData(how End)
 	partial(n int64)
+	await(verb string) bool
 	take(dir string)
 }
 
@@ -194,6 +200,10 @@ func (a Action) perform(p performer) effect {
 			e.taken, e.replied = true, true
 		case stepWait:
 			if !sleep(p.context(), s.d) {
+				e.taken, e.ended = true, true
+			}
+		case stepUntil:
+			if !p.await(s.text) {
 				e.taken, e.ended = true, true
 			}
 		case stepStall:

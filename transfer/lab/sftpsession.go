@@ -304,6 +304,9 @@ func (s *sftpSession) dropData(End) {
 	s.gone = true
 }
 
+// await means nothing in SFTP, where requests have no turn.
+func (s *sftpSession) await(string) bool { return true }
+
 // partial does the first n bytes of a READ or WRITE; its reply waits in s.out.
 func (s *sftpSession) partial(n int64) {
 	q := &s.req

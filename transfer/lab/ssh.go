@@ -107,6 +107,7 @@ func (c *sshConn) stage(on, what string, s sshStage) effect {
 func (s sshStage) context() context.Context { return s.ctx }
 func (s sshStage) drop(how End)             { s.sshConn.drop(how) }
 func (s sshStage) partial(int64)            {}
+func (s sshStage) await(string) bool        { return true }
 func (s sshStage) take(string)              {}
 
 func (s sshStage) sendReply(code int, text string) {

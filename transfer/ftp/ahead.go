@@ -1,0 +1,146 @@
+package ftp
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+)
+
+// ahead are the commands that were sent before their turn, several at once, so
+// that a server far away answers them in one round trip. When the turn of one
+// comes it is not sent again: its reply is waiting. Whoever carries out a command
+// need not know, and its failure is found where it always was. A command that was
+// not foreseen ends the flight: what is still asked is forgotten.
+//
+// Nothing is sent ahead behind a command that moves data, before the reply that
+// ends it (RFC 959 §4.2, on 1yz).
+type ahead struct {
+	queue []asked
+	// off: everything is sent in its turn.
+	off bool
+	// early: the reply that is waited for is to a command sent ahead; answered:
+	// there was one already in this flight.
+	early, answered bool
+	// learned is whether the server takes several commands at once, zero before
+	// it has shown.
+	learned transfer.Fact
+}
+
+// asked is one of them. reply is nil until it has come.
+type asked struct {
+	line  string
+	reply *reply
+	at    time.Time
+}
+
+// portLife is how long an agreed port is kept for a data connection that is still
+// to come: firewalls forget it some time.
+const portLife = 10 * time.Second
+
+// isPort says whether the answer is the port of the next data connection, which
+// no other command makes void.
+func (a asked) isPort() bool { return a.line == "EPSV" || a.line == "PASV" }
+
+func (a asked) stale() bool { return a.isPort() && time.Since(a.at) > portLife }
+
+// factAhead says whether the server takes several commands at once.
+const (
+	factAhead = "pipelining"
+
+	aheadWorks   = "works"
+	aheadDropped = "dropped"
+)
+
+// decide, at the greeting, whether anything is sent ahead.
+func (a *ahead) decide(greeting string, facts transfer.Facts) {
+	a.off = remembered(facts, factAhead) == aheadDropped || policy.OneAtATime(greeting)
+}
+
+// has says whether the command was sent ahead.
+func (a *ahead) has(line string) bool { return a.find(line) >= 0 }
+
+func (a *ahead) find(line string) int {
+	return slices.IndexFunc(a.queue, func(q asked) bool { return q.line == line && !q.stale() })
+}
+
+// void makes the agreed ports worthless: another mode was chosen.
+func (a *ahead) void() {
+	for i := range a.queue {
+		a.queue[i].at = time.Time{}
+	}
+}
+
+// heard and missed judge the server by whether a reply has come.
+func (a *ahead) heard() {
+	if a.early && a.answered && a.learned.Value == "" {
+		a.learned = transfer.Fact{Value: aheadWorks, Reason: "it worked", At: time.Now()}
+	}
+	a.answered = true
+}
+
+func (a *ahead) missed() {
+	if a.early && a.answered {
+		a.learned = transfer.Fact{
+			Value: aheadDropped, Reason: "no reply to a command that came together with another", At: time.Now(),
+		}
+	}
+}
+
+// ask sends commands ahead of their turn. What goes wrong shows when that comes.
+func (w *wire) ask(ctx context.Context, lines ...string) {
+	if w.ahead.off || len(lines) == 0 || w.settle(ctx) != nil {
+		return
+	}
+	for _, line := range lines {
+		w.log.Debug("ftp_send", "command", policy.Sanitize(line), "ahead", true)
+	}
+	if w.write(strings.Join(lines, "\r\n")+"\r\n") != nil {
+		return
+	}
+	ackAtOnce(w.raw)
+	w.ahead.answered = false
+	for _, line := range lines {
+		w.ahead.queue = append(w.ahead.queue, asked{line: line, at: time.Now()})
+	}
+}
+
+// claim makes the reply to queue[i] the next one. Those before it are kept for
+// their turn.
+func (w *wire) claim(ctx context.Context, i int) error {
+	if err := w.hear(ctx, i); err != nil {
+		return err
+	}
+	w.unread, w.ahead.early = w.ahead.queue[i].reply, true
+	w.ahead.queue = slices.Delete(w.ahead.queue, i, i+1)
+	return nil
+}
+
+// land waits for all replies that are still to come, and forgets them.
+func (w *wire) land(ctx context.Context) error {
+	a := &w.ahead
+	err := w.hear(ctx, len(a.queue))
+	a.queue = slices.DeleteFunc(a.queue, func(q asked) bool { return !q.isPort() || q.stale() })
+	a.early = false
+	return err
+}
+
+// hear waits for the replies to the first n of the queue.
+func (w *wire) hear(ctx context.Context, n int) error {
+	for i := range w.ahead.queue[:n] {
+		q := &w.ahead.queue[i]
+		if q.reply != nil {
+			continue
+		}
+		w.ahead.early = true
+		r, err := w.final(ctx, w.limit)
+		if err != nil {
+			return err
+		}
+		q.reply = &r
+	}
+	return nil
+}

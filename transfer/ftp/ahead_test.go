@@ -1,0 +1,368 @@
+package ftp_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/ftp"
+	"github.com/xfer-cli/xfer/transfer/lab"
+)
+
+// afternoon is a time that no file gets by itself.
+var afternoon = time.Date(2020, 2, 3, 14, 5, 6, 0, time.UTC)
+
+// publish puts a file as a transfer does: under a temporary name, with its size
+// compared and its time set before it gets its own.
+func publish(t *testing.T, s transfer.Session, name string) error {
+	t.Helper()
+	temp := name + ".part"
+	src := source([]byte("content"))
+	src.ModTime, src.Temporary = afternoon, true
+	if _, err := s.Put(t.Context(), temp, 0, src); err != nil {
+		return err
+	}
+	info, err := transfer.Info{}, error(nil)
+	if size := s.Extras().Size; size != nil {
+		info.Size, err = size(t.Context(), temp)
+	} else {
+		info, err = s.Stat(t.Context(), temp)
+	}
+	if err != nil {
+		return err
+	}
+	if info.Size != src.Size {
+		t.Errorf("%s has %d bytes", temp, info.Size)
+	}
+	if err := s.Extras().SetModTime(t.Context(), temp, afternoon); err != nil {
+		return err
+	}
+	return s.Rename(t.Context(), temp, name)
+}
+
+// publishes publishes the files, and looks whether they are there.
+func publishes(t *testing.T, s transfer.Session, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := publish(t, s, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range names {
+		if info, err := s.Stat(t.Context(), name); err != nil || info.Size != 7 || !info.ModTime.Equal(afternoon) {
+			t.Errorf("%s: %+v, %v", name, info, err)
+		}
+	}
+}
+
+// known remembers such facts about the server.
+func known(facts ...string) func(*ftp.Options) {
+	return func(o *ftp.Options) {
+		o.Hints.Facts = transfer.Facts{}
+		for _, fact := range facts {
+			name, value, _ := strings.Cut(fact, "=")
+			o.Hints.Facts[name] = transfer.Fact{Value: value, At: time.Now()}
+		}
+	}
+}
+
+var noMLST = []string{"MLST", "MLSD"}
+
+// TestFlights: the server goes on with the one command only when it has the
+// other, which a client that waits for a reply in between never sends.
+func TestFlights(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		cfg  lab.FTPConfig
+		at   string
+		till string
+		nth  int
+	}{
+		{"login", lab.FTPConfig{}, "EPSV", "TYPE", 1},
+		{"login over TLS", lab.FTPConfig{TLS: lab.Explicit}, "FEAT", "EPSV", 1},
+		{"upload", lab.FTPConfig{}, "MLST", "RNFR", 1},
+		{"upload, no MLST", lab.FTPConfig{Without: noMLST}, "SIZE", "RNFR", 1},
+		{"upload, no MFMT", lab.FTPConfig{Without: []string{"MFMT"}, With: []string{"MDTM SET"}}, "MLST", "MDTM", 1},
+		{"second upload", lab.FTPConfig{}, "EPSV", "RNFR", 3},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := test.cfg
+			cfg.Script = []lab.Rule{{On: test.at, Nth: test.nth, Times: 1, Do: lab.Until(test.till)}}
+			srv := start(t, cfg)
+			s := dial(t, srv, known("pipelining=works"), limits(quick))
+			publishes(t, s, "a", "b", "c")
+			if n := srv.Fired(test.at); n != 1 {
+				t.Errorf("fired %d times", n)
+			}
+			if learned := s.Extras().Facts()["pipelining"]; learned.Value != "works" {
+				t.Errorf("learned %+v", learned)
+			}
+		})
+	}
+}
+
+// TestFlightOfStat: the questions about a file that is to be fetched, from the
+// third of a series on with that for its port.
+func TestFlightOfStat(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	srv := start(t, lab.FTPConfig{Root: root, Without: noMLST, Script: []lab.Rule{
+		{On: "SIZE", Do: lab.Until("MDTM")},
+		{On: "EPSV", Nth: 3, Do: lab.Until("SIZE")},
+	}})
+	store(t, root, "file", pattern(1000))
+	s := dial(t, srv, limits(quick))
+	for range 4 {
+		if info, err := s.Stat(t.Context(), "file"); err != nil || info.Size != 1000 || info.ModTime.IsZero() {
+			t.Fatalf("%+v, %v", info, err)
+		}
+		if _, err := s.Get(t.Context(), "file", 0, discard(1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := srv.Log().Count("EPSV"); n != 4 {
+		t.Errorf("%d ports for four files", n)
+	}
+}
+
+// TestFirstContact: nothing is risked in the login to a server that is not known,
+// and a single file takes no port for a second.
+func TestFirstContact(t *testing.T) {
+	t.Parallel()
+	srv := start(t, lab.FTPConfig{})
+	s := dial(t, srv)
+	if n := srv.Log().Count("EPSV"); n != 0 {
+		t.Error("a port was asked for by the login")
+	}
+	publishes(t, s, "file")
+	if n := srv.Log().Count("EPSV"); n != 1 {
+		t.Errorf("%d ports for one file", n)
+	}
+}
+
+// TestFlightRefused: each command of a flight fails where it would have failed
+// alone, and what follows is in step.
+func TestFlightRefused(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		on    string
+		do    lab.Action
+		op    string
+		phase policy.Phase
+		code  int
+		cause policy.Cause
+		alive bool
+	}{
+		{"SIZE", lab.Reply(450, "Busy."), "SIZE", policy.Command, 450, "", true},
+		{"MFMT", lab.Reply(450, "Busy."), "MFMT", policy.Command, 450, "", true},
+		{"RNFR", lab.Reply(550, "No."), "RNFR", policy.Command, 550, "", true},
+		{"RNTO", lab.Reply(553, "No."), "RNTO", policy.Command, 553, "", true},
+		{"SIZE", lab.Drop(lab.RST), "SIZE", policy.Command, 0, policy.CauseReset, false},
+		{"MFMT", lab.Reply(421, "Tired."), "MFMT", policy.Command, 421, "", false},
+		{"RNTO", lab.Drop(lab.FIN), "RNTO", policy.Finish, 0, policy.CauseReset, false},
+	} {
+		t.Run(test.on, func(t *testing.T) {
+			t.Parallel()
+			srv := start(t, lab.FTPConfig{Without: noMLST})
+			s := dial(t, srv)
+			publishes(t, s, "first")
+			srv.SetScript(lab.Rule{On: test.on, Times: 1, Do: test.do})
+			is(t, publish(t, s, "file"), test.op, test.phase, test.code, test.cause)
+			isAlive(t, s, test.alive)
+			if test.alive {
+				works(t, s)
+			}
+		})
+	}
+}
+
+// TestFlightForgotten: what was asked ahead and is not wanted any more harms
+// nothing.
+func TestFlightForgotten(t *testing.T) {
+	t.Parallel()
+	srv := start(t, lab.FTPConfig{})
+	s := dial(t, srv, known("pipelining=works"))
+	src := source([]byte("content"))
+	src.ModTime, src.Temporary = afternoon, true
+	if _, err := s.Put(t.Context(), "temp", 0, src); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(t.Context(), "temp"); err != nil {
+		t.Fatal(err)
+	}
+	is(t, s.Rename(t.Context(), "temp", "file"), "RNFR", policy.Command, 550, "")
+	works(t, s)
+}
+
+// TestPortVoid: a port that was agreed on in one mode is not used after another.
+func TestPortVoid(t *testing.T) {
+	t.Parallel()
+	srv := start(t, lab.FTPConfig{})
+	s := dial(t, srv, known("pipelining=works"))
+	for range 2 {
+		if err := s.Extras().SwitchMode(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	works(t, s)
+	if n := srv.Log().Data("EPSV"); n != 4 {
+		t.Errorf("%d data connections", n)
+	}
+	if n := srv.Log().Count("EPSV"); n != 5 {
+		t.Errorf("%d ports; want one that was void, and four", n)
+	}
+}
+
+// TestLosesTogether: a server that drops what comes together is found out in a
+// session, which is lost, and then given one command at a time.
+func TestLosesTogether(t *testing.T) {
+	t.Parallel()
+	srv := start(t, lab.FTPConfig{LosesTogether: true})
+	s := dial(t, srv, limits(quick))
+	err := publish(t, s, "file")
+	is(t, err, "MFMT", policy.Command, 0, policy.CauseNoReply)
+	learned := s.Extras().Facts()
+	if learned["pipelining"].Value != "dropped" {
+		t.Fatalf("learned %+v", learned["pipelining"])
+	}
+	s = dial(t, srv, limits(quick), func(o *ftp.Options) { o.Hints.Facts = learned })
+	publishes(t, s, "a", "b", "c")
+}
+
+// TestSilenceIsNotLoss: a server that answers nothing at all teaches nothing.
+func TestSilenceIsNotLoss(t *testing.T) {
+	t.Parallel()
+	srv := start(t, lab.FTPConfig{Without: noMLST, Script: []lab.Rule{{On: "SIZE", Do: lab.Stall()}}})
+	s := dial(t, srv, limits(quick))
+	is(t, publish(t, s, "file"), "SIZE", policy.Command, 0, policy.CauseNoReply)
+	if learned := s.Extras().Facts()["pipelining"]; learned.Value != "" {
+		t.Errorf("learned %+v", learned)
+	}
+}
+
+// TestInTurn: servers that are known to lose commands get them one at a time.
+func TestInTurn(t *testing.T) {
+	t.Parallel()
+	srv := start(t, lab.FTPConfig{LosesTogether: true, Greeting: "Microsoft FTP Service"})
+	publishes(t, dial(t, srv, known("pipelining=works"), limits(quick)), "a", "b", "c")
+}
+
+// proxied dials through f once the control connection stands, which makes active
+// mode impossible.
+func proxied(f func(ctx context.Context, address string) (net.Conn, error)) func(*ftp.Options) {
+	var control atomic.Bool
+	return func(o *ftp.Options) {
+		o.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if control.CompareAndSwap(false, true) {
+				return new(net.Dialer).DialContext(ctx, network, address)
+			}
+			return f(ctx, address)
+		}
+	}
+}
+
+func dialTCP(ctx context.Context, address string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "tcp", address)
+}
+
+// TestConnectBeside: where passive mode has worked, the command does not wait for
+// the data connection.
+func TestConnectBeside(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	srv := start(t, lab.FTPConfig{Root: root})
+	store(t, root, "file", pattern(1000))
+	files := 1
+	behind := func(ctx context.Context, address string) (net.Conn, error) {
+		seen := func(l lab.Log) bool { return l.Count("RETR") >= files }
+		if err := srv.Await(ctx, seen); err != nil {
+			return nil, err
+		}
+		return dialTCP(ctx, address)
+	}
+	s := dial(t, srv, known("mode=passive", "epsv=works"), limits(quick), proxied(behind))
+	for ; files <= 2; files++ {
+		if got := get(t, s, "file"); len(got) != 1000 {
+			t.Errorf("%d bytes", len(got))
+		}
+	}
+}
+
+// TestConnectBesideFails: a data connection that fails while the server waits for
+// it costs the session. A refusal explains it.
+func TestConnectBesideFails(t *testing.T) {
+	t.Parallel()
+	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	fails := false
+	data := func(ctx context.Context, address string) (net.Conn, error) {
+		if fails {
+			return nil, refused
+		}
+		return dialTCP(ctx, address)
+	}
+	for _, test := range []struct {
+		name  string
+		cfg   lab.FTPConfig
+		do    []lab.Rule
+		phase policy.Phase
+		code  int
+		cause policy.Cause
+		alive bool
+	}{
+		{"refused", lab.FTPConfig{}, []lab.Rule{{On: "STOR", Times: 1, Do: lab.Reply(553, "No such directory.")}}, policy.Command, 553, "", true},
+		{"150 behind the connection", lab.FTPConfig{}, nil, policy.Data, 0, policy.CauseDataConnect, false},
+		{"150 before it", lab.FTPConfig{MarkFirst: true}, nil, policy.Data, 0, policy.CauseDataConnect, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			srv := start(t, test.cfg)
+			s := dial(t, srv, proxied(data))
+			fails = false
+			works(t, s)
+			fails = true
+			srv.SetScript(test.do...)
+			_, err := s.Put(t.Context(), "file", 0, source([]byte("content")))
+			f := is(t, err, "STOR", test.phase, test.code, test.cause)
+			isAlive(t, s, test.alive)
+			if test.alive {
+				fails = false
+				works(t, s)
+				return
+			}
+			if learned := s.Extras().Facts()["epsv"]; learned.Value != "dead" || !errors.Is(f, syscall.ECONNREFUSED) {
+				t.Errorf("%v; learned %+v", f, learned)
+			}
+		})
+	}
+}
+
+// TestRefusedBeforeConnected: a refusal does not wait for a connection that nobody
+// wants any more.
+func TestRefusedBeforeConnected(t *testing.T) {
+	t.Parallel()
+	srv := start(t, lab.FTPConfig{Script: []lab.Rule{{On: "STOR", Times: 1, Do: lab.Reply(553, "No.")}}})
+	var ended error // of the connection that never came
+	hangs := func(ctx context.Context, address string) (net.Conn, error) {
+		if ended == nil {
+			<-ctx.Done()
+			ended = ctx.Err()
+			return nil, ended
+		}
+		return dialTCP(ctx, address)
+	}
+	s := dial(t, srv, known("mode=passive", "epsv=works"), proxied(hangs))
+	_, err := s.Put(t.Context(), "file", 0, source([]byte("content")))
+	is(t, err, "STOR", policy.Command, 553, "")
+	if !errors.Is(ended, context.Canceled) {
+		t.Errorf("it ended with %v, not with the refusal", ended)
+	}
+	works(t, s)
+}
