@@ -294,7 +294,12 @@ func TestStray(t *testing.T) {
 		if err := s.Remove(t.Context(), "x"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(50 * time.Millisecond) // until the second reply has arrived; without it the test is not about it
+		for range 10_000 {
+			if ftp.Unread(s) > 0 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
 		is(t, s.Mkdir(t.Context(), "d"), "MKD", policy.Command, test.code, test.cause)
 		if s.Alive() {
 			t.Error("alive")
