@@ -73,10 +73,12 @@ func (ch *channel) another(ctx context.Context) (*channel, error) {
 
 // start opens the channel and asks for the subsystem, confirm whether it is there.
 func (ch *channel) start(confirm bool) error {
+	began := time.Now()
 	raw, requests, err := ch.conn.client.OpenChannel("session", nil)
 	if err != nil {
 		return err
 	}
+	ch.conn.sawRTT(time.Since(began)) // what follows takes longer: a process is started
 	go ch.listen(raw, requests)
 	if ch.conn.forwards {
 		_, _ = raw.SendRequest("auth-agent-req@openssh.com", false, nil) // fails with what follows

@@ -20,7 +20,7 @@ const (
 	// directions: no more can be under way on it (RFC 4254 §5.2).
 	window = 2 << 20
 	// depth is how many READs or WRITEs are under way on one channel at least.
-	depth = 8
+	depth = 4
 	// spread is how far apart pieces under way may be, in bytes: more than can
 	// be under way on all channels, so that none has to wait for another.
 	spread = 24 << 20
@@ -84,8 +84,8 @@ func (s *session) release(ch *channel) {
 }
 
 // bulk is one transfer of file data. It begins at once on the channel of the
-// requests about paths, and goes on over channels of its own as soon as there
-// are any: what waits for the window there holds up nobody.
+// requests about paths, and goes on over channels of its own as soon as they
+// fill the way: what waits for the window there holds up nobody.
 type bulk struct {
 	s    *session
 	list *chunks
@@ -101,8 +101,8 @@ type bulk struct {
 	lanes   []chan *channel // further ones that were asked for
 	growing sync.WaitGroup
 
-	asked    atomic.Int64 // pieces whose answers are due
-	relieved atomic.Bool  // the first channel is not to begin another piece
+	asked   atomic.Int64 // pieces whose answers are due
+	missing atomic.Int64 // further channels without which the way is not full
 
 	mu    sync.Mutex
 	files []*file  // one per channel; the first is on the session's own
@@ -114,9 +114,13 @@ type bulk struct {
 func (b *bulk) run(ctx context.Context, first *file) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	b.list.laneAdded()
-	n := b.depth()
+	b.missing.Store(1)
+	if b.list.fill != nil { // a download would hold more pieces out of their turn
+		b.missing.Store(b.windows())
+	}
+	n := max(depth, window/b.list.size-1) // so that no request about a path waits for the window
 	if len(b.lanes) == 0 {
-		n *= 2 // so that the window is never left empty
+		n = 2 * (n + 1) // so that the window is never left empty
 	}
 	leave := b.add(ctx, first, n)
 	b.grow(ctx, leave)
@@ -125,12 +129,18 @@ func (b *bulk) run(ctx context.Context, first *file) {
 	b.growing.Wait()
 }
 
-// depth is how many pieces fill the window of a channel.
-func (b *bulk) depth() int { return max(depth, window/b.list.size) }
+// share is how many bytes are under way on a further channel: nearby half a
+// window is more than the way holds, and the rest would only take memory.
+func (b *bulk) share() int64 {
+	if b.windows() == 1 {
+		return window / 2
+	}
+	return window
+}
 
-// reach is the spread of a download, whose pieces take memory: the windows of all
-// channels, and one in which a channel may fall behind.
-func (b *bulk) reach() int64 { return min(spread, int64(len(b.lanes)+2)*window) }
+// reach is the spread of a download, whose pieces take memory: the shares of all
+// channels, and one by which a channel may fall behind.
+func (b *bulk) reach() int64 { return min(spread, int64(len(b.lanes)+2)*b.share()) }
 
 // wanted is how many channels the transfer wants for itself. Nearby it is two:
 // two processes on the server, and here decryption beside disk access. Far away
@@ -144,8 +154,13 @@ func (b *bulk) wanted() int {
 	case b.size <= 4*window:
 		return 1
 	}
-	underWay := fullRate * b.s.conn.rtt.Load() / int64(time.Second)
-	return int(min(maxSessions-1, b.size/(2*window), max(2, underWay/window+1)))
+	return int(min(maxSessions-1, b.size/(2*window), max(2, b.windows())))
+}
+
+// windows is how many windows are under way at once when the processor is what
+// limits the rate.
+func (b *bulk) windows() int64 {
+	return fullRate*b.s.conn.rtt.Load()/int64(time.Second)/window + 1
 }
 
 // add puts n workers on a channel, which the list knows of already. The func it
@@ -173,7 +188,7 @@ func (b *bulk) add(ctx context.Context, f *file, n int) (leave func(error)) {
 
 // worker moves pieces until there are none, or its channel is lost.
 func (b *bulk) worker(ctx context.Context, f *file, leave func(error)) {
-	for f.ch != b.s.control || !b.relieved.Load() {
+	for f.ch != b.s.control || b.missing.Load() > 0 {
 		p := b.list.take()
 		if p == nil {
 			return
@@ -273,7 +288,7 @@ func (b *bulk) ask(ctx context.Context) {
 }
 
 // grow puts the further channels to work, each when it is there; the first
-// channel then leaves. That a server allows fewer is no failure.
+// channel leaves when they fill the way. That a server allows fewer is no failure.
 func (b *bulk) grow(ctx context.Context, leave func(error)) {
 	for _, lane := range b.lanes {
 		b.list.laneAdded()
@@ -283,9 +298,10 @@ func (b *bulk) grow(ctx context.Context, leave func(error)) {
 				b.list.laneLost(nil)
 				return
 			}
-			b.add(ctx, f, b.depth())
-			b.relieved.Store(true)
-			leave(nil)
+			b.add(ctx, f, max(depth, int(b.share())/b.list.size))
+			if b.missing.Add(-1) <= 0 {
+				leave(nil)
+			}
 		})
 	}
 }

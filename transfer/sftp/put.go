@@ -35,6 +35,9 @@ func (s *session) Put(ctx context.Context, path string, off int64, src transfer.
 	if whole && off == 0 {
 		put = s.putSmall
 	}
+	s.mu.Lock()
+	delete(s.timed, path)
+	s.mu.Unlock()
 	n, err := put(ctx, path, off, in)
 	if err == nil {
 		s.mu.Lock()
@@ -45,8 +48,8 @@ func (s *session) Put(ctx context.Context, path string, off int64, src transfer.
 }
 
 // putSmall sends a file that fits one packet in two round trips: open, then
-// write, fsync, close and stat one behind the other. A server answers them in
-// this order; one that works on several requests at once still finishes the
+// write, fsync, close, setstat and stat one behind the other. A server answers them
+// in this order; one that works on several requests at once still finishes the
 // writes of a handle before it closes it.
 func (s *session) putSmall(ctx context.Context, path string, _ int64, in *input) (int64, error) {
 	if err := wait(ctx, in.src.Wait, in.head.n); err != nil {
@@ -62,7 +65,7 @@ func (s *session) putSmall(ctx context.Context, path string, _ int64, in *input)
 	if n > 0 {
 		fl.add("write", ch, ch.conn.limits.Idle, f.startWrite(in.head))
 	}
-	s.startFinish(fl, []*file{f})
+	s.startFinish(fl, []*file{f}, in.src.ModTime)
 	across := int64(0)
 	err = fl.land(ctx, func(op string) {
 		if across = n; op == "write" && in.src.Progress != nil {
@@ -113,7 +116,7 @@ func (s *session) putLarge(ctx context.Context, path string, off int64, in *inpu
 		return mark - off, b.fault("write", path, err)
 	}
 	fl := &flight{path: path}
-	s.startFinish(fl, b.usable())
+	s.startFinish(fl, b.usable(), in.src.ModTime)
 	if err := fl.land(ctx, func(string) {}); err != nil {
 		return mark - off, err
 	}
@@ -164,10 +167,12 @@ func (f *file) cut(ctx context.Context, path string, off int64) error {
 
 // flight is the end of an upload in one round trip: requests one behind the other.
 type flight struct {
-	path   string
-	steps  []step
-	looked *reply // the STAT
-	on     *channel
+	path    string
+	steps   []step
+	modTime time.Time // that was sent, if any
+	closed  int       // the turn of the answer to CLOSE
+	looked  *reply    // the STAT
+	on      *channel
 }
 
 type step struct {
@@ -181,11 +186,12 @@ func (fl *flight) add(op string, ch *channel, limit time.Duration, answer *reply
 	fl.steps = append(fl.steps, step{op, ch, limit, answer})
 }
 
-// startFinish makes the file durable if that is wished for, closes its handles
-// and asks for its size. An error of close(2) may be the only news of a full disk
-// (NFS). Handles of channels that were lost are closed already; what was written
-// there, was answered.
-func (s *session) startFinish(fl *flight, files []*file) {
+// startFinish makes the file durable if that is wished for, closes its handles,
+// gives it its time and asks for its size. An error of close(2) may be the only
+// news of a full disk (NFS). Handles of channels that were lost are closed already;
+// what was written there, was answered. No time is sent where handles are on several
+// channels: one that is closed behind it makes the time that of now (Windows).
+func (s *session) startFinish(fl *flight, files []*file, modTime time.Time) {
 	first := files[0].ch
 	limit := first.conn.limits.Final
 	if s.syncs() {
@@ -193,6 +199,11 @@ func (s *session) startFinish(fl *flight, files []*file) {
 	}
 	for _, f := range files {
 		fl.add("close", f.ch, limit, f.ch.tap.start(f.closeRequest(), nil))
+	}
+	// The zero time is none that fits.
+	if sec := modTime.Unix(); len(files) == 1 && sec == int64(uint32(sec)) && s.can("mtime", "") {
+		fl.modTime = modTime
+		first.tap.post(newRequest(fxpSetstat).string(fl.path).uint32(attrTime).uint32(uint32(sec)).uint32(uint32(sec)))
 	}
 	fl.on, fl.looked = first, first.tap.start(newRequest(fxpStat).string(fl.path), nil)
 }
@@ -203,6 +214,7 @@ func (fl *flight) land(ctx context.Context, done func(op string)) error {
 	for _, st := range fl.steps {
 		err := st.ch.conn.wait(ctx, st.limit, st.answer.done)
 		if err == nil {
+			fl.closed = st.answer.turn // of the last one, in the end
 			err = st.answer.ok()
 		}
 		switch {
@@ -222,7 +234,13 @@ func (s *session) confirm(ctx context.Context, fl *flight, want int64) error {
 	if err := fl.on.conn.wait(ctx, fl.on.conn.limits.Reply, fl.looked.done); err != nil {
 		return fl.on.fault(policy.Command, "stat", fl.path, err)
 	}
+	inTurn := fl.looked.turn > fl.closed
 	a, err := fl.looked.attrs()
+	if err == nil && inTurn && !fl.modTime.IsZero() && a.flags&attrTime != 0 && int64(a.time) == fl.modTime.Unix() {
+		s.mu.Lock()
+		s.timed[fl.path] = fl.modTime
+		s.mu.Unlock()
+	}
 	return s.compare(fl.path, a, err, want)
 }
 

@@ -32,13 +32,15 @@ type session struct {
 	refused map[string]bool // abilities that the server does not have
 	facts   transfer.Facts  // those of them that this session has found out
 	ours    string          // the file that was put last
+	// timed are the files to which Put gave their time already.
+	timed map[string]time.Time
 
 	cannotVerify atomic.Bool
 	probes       probes
 }
 
 func newSession(c *connection, control *channel, o Options) *session {
-	s := &session{o: o, conn: c, control: control, most: maxSessions - 1, refused: map[string]bool{}, facts: transfer.Facts{}}
+	s := &session{o: o, conn: c, control: control, most: maxSessions - 1, refused: map[string]bool{}, facts: transfer.Facts{}, timed: map[string]time.Time{}}
 	if o.Shell {
 		s.most-- // for programs
 	}
@@ -246,6 +248,13 @@ func (s *session) can(op, extension string) bool {
 
 // setModTime sets both times: version 3 knows no way to set only one.
 func (s *session) setModTime(ctx context.Context, path string, t time.Time) error {
+	s.mu.Lock()
+	set, done := s.timed[path]
+	delete(s.timed, path)
+	s.mu.Unlock()
+	if done && set.Equal(t) {
+		return nil
+	}
 	return s.setstat(ctx, "mtime", path, func(c *sftp.Client) error { return c.Chtimes(path, t, t) })
 }
 

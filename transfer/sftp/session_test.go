@@ -8,9 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pkg/sftp"
 
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
@@ -519,6 +522,106 @@ func TestSync(t *testing.T) {
 	srv.Add(lab.Rule{On: "fsync@openssh.com", Do: lab.Reply(4, "Failure")})
 	_, err := s.Put(t.Context(), "p", 0, sourceOf([]byte("hello")))
 	wantFault(t, err, policy.Fault{Phase: policy.Data, Op: "fsync", Code: 4})
+}
+
+// TestPutSetsTheTime that is asked for next, in the same flight. What shows that
+// it is set is the STAT: else it is asked for in its turn.
+func TestPutSetsTheTime(t *testing.T) {
+	then := time.Unix(1e9, 123)
+	once := func(code int, text string) []lab.Rule {
+		return []lab.Rule{{On: "SETSTAT", Times: 1, Do: lab.Reply(code, text)}}
+	}
+	for name, tt := range map[string]struct {
+		size         int
+		script       []lab.Rule
+		given, asked time.Time
+		flown, later int // SETSTATs
+	}{
+		"small":             {1000, nil, then, then, 1, 0},
+		"of several pieces": {700 << 10, nil, then, then, 1, 0},
+		"another":           {1000, nil, then, time.Unix(2e9, 0), 1, 1},
+		"not said":          {1000, nil, time.Time{}, then, 0, 1},
+		"not one that fits": {1000, nil, time.Unix(-1, 0), then, 0, 1},
+		"dropped":           {1000, once(0, ""), then, then, 1, 1},
+		"refused":           {1000, once(4, "Failure"), then, then, 1, 1},
+		"not told":          {1000, []lab.Rule{{On: "STAT", Do: lab.Reply(3, "Permission denied")}}, then, then, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			srv := startLab(t, lab.SFTPConfig{Root: root, Script: tt.script})
+			s := dialLab(t, srv)
+			src := sourceOf(content(tt.size))
+			src.ModTime = tt.given
+			if _, err := s.Put(t.Context(), "p", 0, src); err != nil {
+				t.Fatal(describe(err))
+			}
+			flown := srv.Log().Count("SETSTAT")
+			if err := s.Extras().SetModTime(t.Context(), "p", tt.asked); err != nil {
+				t.Fatal(describe(err))
+			}
+			if later := srv.Log().Count("SETSTAT") - flown; flown != tt.flown || later != tt.later {
+				t.Errorf("%d and %d SETSTATs, want %d and %d", flown, later, tt.flown, tt.later)
+			}
+			if info, err := os.Stat(filepath.Join(root, "p")); err != nil || info.ModTime().Unix() != tt.asked.Unix() {
+				t.Errorf("%v, %v, want %v", info, err, tt.asked)
+			}
+		})
+	}
+}
+
+// TestTimeBeforeTheEnd: a file that is closed behind the STAT may have another
+// time then.
+func TestTimeBeforeTheEnd(t *testing.T) {
+	const first, second, third = ownIDs, ownIDs | 1, ownIDs | 2
+	then := time.Unix(1e9, 0)
+	done := statusBody(fxOK, "")
+	attributes := request(nil).uint32(attrSize | attrTime).uint64(5).uint32(1e9).uint32(1e9)
+	for name, tt := range map[string]struct {
+		handles int
+		answers []byte
+		timed   bool
+	}{
+		"in turn":      {1, slices.Concat(version, packet(fxpStatus, first, done), packet(fxpStatus, second, done), packet(fxpAttrs, third, attributes)), true},
+		"not in turn":  {1, slices.Concat(version, packet(fxpStatus, second, done), packet(fxpAttrs, third, attributes), packet(fxpStatus, first, done)), false},
+		"two channels": {2, slices.Concat(version, packet(fxpStatus, first, done), packet(fxpStatus, second, done), packet(fxpAttrs, third, attributes)), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tap, _ := tapOn(tt.answers)
+			never := transfer.WithTimeout(time.Hour)
+			ch := &channel{conn: &connection{limits: never}, tap: tap, paths: &sftp.Client{}}
+			s := newSession(ch.conn, ch, Options{})
+			fl := &flight{path: "p"}
+			s.startFinish(fl, slices.Repeat([]*file{{ch, "h"}}, tt.handles), then)
+			if _, err := drain(tap); err != io.EOF {
+				t.Fatal(err)
+			}
+			if err := errors.Join(fl.land(t.Context(), func(string) {}), s.confirm(t.Context(), fl, 5)); err != nil {
+				t.Fatal(describe(err))
+			}
+			if _, timed := s.timed["p"]; timed != tt.timed {
+				t.Errorf("timed: %v", timed)
+			}
+		})
+	}
+}
+
+// TestTimeOfAnEarlierPut: another file under the same name has no time yet.
+func TestTimeOfAnEarlierPut(t *testing.T) {
+	root := t.TempDir()
+	s := dialLab(t, startLab(t, lab.SFTPConfig{Root: root}))
+	then := time.Unix(1e9, 0)
+	src := sourceOf([]byte("hello"))
+	src.ModTime = then
+	if _, err := s.Put(t.Context(), "p", 0, src); err != nil {
+		t.Fatal(describe(err))
+	}
+	put(t, s, "p", []byte("world"))
+	if err := s.Extras().SetModTime(t.Context(), "p", then); err != nil {
+		t.Fatal(describe(err))
+	}
+	if info, err := os.Stat(filepath.Join(root, "p")); err != nil || !info.ModTime().Equal(then) {
+		t.Errorf("%v, %v", info, err)
+	}
 }
 
 // TestFailedPutLeavesNoGap: what a refused upload leaves behind ends at the mark.

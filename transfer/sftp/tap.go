@@ -45,6 +45,7 @@ type tap struct {
 	head   [headerLen + 4]byte
 	ready  []byte // of head, due to the library
 	rest   int    // bytes of the library's packet that are still to come
+	turns  int    // how many of our requests have been answered
 	opened bool   // SSH_FXP_VERSION has come
 
 	// Only the library's writers, one at a time, use this.
@@ -65,6 +66,7 @@ type reply struct {
 	// that is under way needs no memory.
 	into func() []byte
 
+	turn   int // its place among the answers
 	kind   byte
 	n      int    // bytes of data
 	fields fields // of every other kind; for a status without its code
@@ -154,6 +156,8 @@ func (t *tap) deliver(id uint32, kind byte, rest int) error {
 		_, err := t.in.Discard(rest)
 		return err
 	}
+	t.turns++
+	r.turn = t.turns
 	err := t.fill(r, kind, rest)
 	r.err = err
 	r.done <- struct{}{}
