@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
@@ -22,14 +23,16 @@ const (
 	treeJobs = 4
 	// farJobs is the same where a login takes its time: the answers do, too.
 	farJobs = 8
-	// sharedJobs is the same where they share a connection (SFTP): small files
-	// are all waiting, and 64 hide a round trip time of 20 ms.
-	sharedJobs = 64
-	// largeJobs is how many of those may be large ones: each takes megabytes of
-	// memory, and few fill any line.
-	largeJobs = 4
-	// large is the size in bytes from which a file is more work than waiting.
-	large = 1 << 20
+	// sharedJobs is the same where they share a connection (SFTP): small files are
+	// all waiting, and so many hide a round trip time of 20 ms.
+	sharedJobs = 128
+	// small is the size in bytes up to which a file is more waiting than work.
+	small = 64 << 10
+	// underWay is how many bytes of larger files may be under way when nobody says
+	// how many files. A file of which a piece at a time is in memory counts as large
+	// bytes: four fill any line.
+	underWay = 16 << 20
+	large    = 4 << 20
 )
 
 // many is what put and get have in common: which files, and how many at a time.
@@ -92,7 +95,7 @@ func (a *app) filterFlags(cmd *cobra.Command, m *many) {
 	}
 	f.Func("min-size", "only files of at least `SIZE`: 1000, 10k, 5MiB", size(&m.sel.MinSize))
 	f.Func("max-size", "only files of at most `SIZE`", size(&m.sel.MaxSize))
-	f.FuncP("jobs", "j", "`N` files at a time (default for several files: 4 to 8, each on a connection of its own; SFTP 64 on one)", func(s string) error {
+	f.FuncP("jobs", "j", "`N` files at a time (default for several files: 4 to 8, each on a connection of its own; SFTP 128 on one)", func(s string) error {
 		n, err := parseCount(s)
 		if err == nil && n < 1 {
 			err = errors.New("must be at least 1")
@@ -146,28 +149,26 @@ func (m *many) links(a *app, p place, e *policy.Engine, n int) *batch.Links {
 }
 
 // turns lets few large files be under way among many small ones.
-type turns chan struct{}
+type turns struct{ bytes *semaphore.Weighted }
 
-// turns are as many as the person wants, or largeJobs.
+// turns are only for who did not say how many files.
 func (m *many) turns() turns {
 	if m.jobs != nil {
-		return make(turns, *m.jobs)
+		return turns{}
 	}
-	return make(turns, largeJobs)
+	return turns{semaphore.NewWeighted(underWay)}
 }
 
-// take waits for a turn if size, -1 when unknown, is large. A context that ends
-// is for the transfer to tell.
+// take waits for a turn of a file of size bytes, -1 when that is unknown. A
+// context that ends is for the transfer to tell.
 func (t turns) take(ctx context.Context, size int64) (done func()) {
-	if size >= 0 && size < large {
+	if size < 0 || size > large {
+		size = large
+	}
+	if t.bytes == nil || size <= small || t.bytes.Acquire(ctx, size) != nil {
 		return func() {}
 	}
-	select {
-	case t <- struct{}{}:
-		return func() { <-t }
-	case <-ctx.Done():
-		return func() {}
-	}
+	return func() { t.bytes.Release(size) }
 }
 
 // names are the lines of --files-from.

@@ -47,7 +47,7 @@ type shared struct {
 const (
 	// share is how many use a Parallel link at the same time. It is about what
 	// hides a round trip time of 20 ms behind the work of a server's process.
-	share = 64
+	share = 128
 	// logins is how many connections log in at the same time: fewer than the ten
 	// from which OpenSSH drops some (MaxStartups).
 	logins = 8
