@@ -158,13 +158,20 @@ func (a attrs) info(name, longname string) transfer.Info {
 	if a.flags&attrTime != 0 {
 		info.ModTime, info.Precision = time.Unix(int64(a.time), 0), time.Second
 	}
-	if a.flags&attrOwner != 0 {
-		info.Owner, info.Group = strconv.FormatUint(uint64(a.uid), 10), strconv.FormatUint(uint64(a.gid), 10)
+	var line [9]string // "drwxr-xr-x 2 acme users 4096 Nov 22 12:00 in"
+	n := 0
+	for field := range strings.FieldsSeq(longname) {
+		line[n] = field
+		if n++; n == len(line) {
+			break
+		}
 	}
-	line := strings.Fields(longname)
-	isLine := len(line) >= 9 && len(line[0]) >= 10
-	if isLine { // "drwxr-xr-x 2 acme users 4096 Nov 22 12:00 in"
+	isLine := n == len(line) && len(line[0]) >= 10
+	switch {
+	case isLine:
 		info.Owner, info.Group = line[2], line[3]
+	case a.flags&attrOwner != 0:
+		info.Owner, info.Group = strconv.FormatUint(uint64(a.uid), 10), strconv.FormatUint(uint64(a.gid), 10)
 	}
 	switch {
 	case a.flags&attrMode != 0:
