@@ -51,6 +51,10 @@ var (
 	// saysOneAtATime are the greetings of FTP servers that lose commands which come
 	// together: lftp's list (ftp:auto-sync-mode).
 	saysOneAtATime = words(`Microsoft FTP Service|MadGoat|MikroTik`)
+
+	// saysTruncated: pure-ftpd lists 10,000 entries and then says "226-Output
+	// truncated to 10000 matches", proftpd's ListOptions do the same.
+	saysTruncated = words(`truncated`)
 )
 
 // Operations that share a meaning.

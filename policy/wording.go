@@ -67,6 +67,10 @@ func ruleByText(f *Fault) string {
 // which come together.
 func OneAtATime(greeting string) bool { return saysOneAtATime.MatchString(greeting) }
 
+// Truncated says whether the reply behind a listing tells that entries were left
+// out. Those must not be taken for deleted.
+func Truncated(reply string) bool { return saysTruncated.MatchString(reply) }
+
 // foreignNames are the paths that servers quote in their texts: "/home/a/b: …",
 // `"/home/a/b" …`, `C:\in\b: …`.
 var foreignNames = regexp.MustCompile(`"[^"]*"|(^|\s)(/|[A-Za-z]:\\)\S*`)

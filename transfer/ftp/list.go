@@ -309,7 +309,7 @@ func (x *interposer) lines(verb, arg string, each func(line string, bad error) e
 		return x.broken(d, o)
 	}
 	x.modes.succeeded(d)
-	if text := o.reply.text(); saysTruncated(text) {
+	if text := o.reply.text(); policy.Truncated(text) {
 		return each(x.charset.show(text), errTruncated)
 	}
 	return nil
@@ -318,13 +318,6 @@ func (x *interposer) lines(verb, arg string, each func(line string, bad error) e
 // errTruncated is the Info.Bad that stands for the entries that the server left
 // out.
 var errTruncated = errors.New("the server did not list everything")
-
-// saysTruncated: pure-ftpd lists 10,000 entries and then says "226-Output
-// truncated to 10000 matches", proftpd's ListOptions do the same. The entries
-// that are missing must not be taken for deleted.
-func saysTruncated(text string) bool {
-	return strings.Contains(strings.ToLower(text), "truncated")
-}
 
 // unlisted is the fault of a listing that did not begin.
 func (x *interposer) unlisted() error {

@@ -113,8 +113,11 @@ func TestLFTP(t *testing.T) {
 func TestCurlSFTP(t *testing.T) {
 	curl := tool(t, "curl")
 	version, err := exec.CommandContext(t.Context(), curl, "--version").Output()
-	if err != nil || !strings.Contains(string(version), " sftp ") {
-		t.Skip("this curl has no sftp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(version), " sftp ") {
+		missing(t, "a curl with sftp")
 	}
 	data := noise(1<<20 + 17)
 	local, root := t.TempDir(), t.TempDir()
