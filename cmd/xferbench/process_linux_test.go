@@ -49,6 +49,18 @@ func TestSuperviseOrphans(t *testing.T) {
 	}
 }
 
+// TestSuperviseMachine: what all processors worked includes the client.
+func TestSuperviseMachine(t *testing.T) {
+	t.Parallel()
+	m, err := supervised(t.Context(), t, `i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Machine < m.CPU/2 {
+		t.Errorf("%v of the machine, %v of the client alone", m.Machine, m.CPU)
+	}
+}
+
 func TestSuperviseFailure(t *testing.T) {
 	t.Parallel()
 	if _, err := supervised(t.Context(), t, "echo no such file >&2; exit 3"); err == nil || !strings.Contains(err.Error(), "exit status 3: no such file") {

@@ -15,6 +15,9 @@ type measurement struct {
 	Wall time.Duration `json:"wall"`
 	// CPU is user and system time of the client and all its processes.
 	CPU time.Duration `json:"cpu"`
+	// Machine is what all processors worked meanwhile: the client, the server
+	// and the proxy. Half of it, on two processors, is the least Wall can be.
+	Machine time.Duration `json:"machine"`
 	// RSS is the peak memory of its largest process, in bytes.
 	RSS int64 `json:"rss"`
 	// Err is why the run does not count.
@@ -66,12 +69,12 @@ func summarise(client string, runs []measurement, failures []string) result {
 	if n := len(failures); n > 0 && (client == "xfer" || len(runs) == 0) {
 		r.Err = failures[n-1]
 	}
-	var wall, cpu []time.Duration
+	var wall, cpu, machine []time.Duration
 	var rss []int64
 	for _, m := range runs {
-		wall, cpu, rss = append(wall, m.Wall), append(cpu, m.CPU), append(rss, m.RSS)
+		wall, cpu, machine, rss = append(wall, m.Wall), append(cpu, m.CPU), append(machine, m.Machine), append(rss, m.RSS)
 	}
-	r.Wall, r.CPU, r.RSS = median(wall), median(cpu), median(rss)
+	r.Wall, r.CPU, r.Machine, r.RSS = median(wall), median(cpu), median(machine), median(rss)
 	return r
 }
 
@@ -144,14 +147,14 @@ func (r row) write(out io.Writer) {
 		return
 	}
 	t := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "  client\twall\trate\tCPU\tpeak RSS\trounds")
+	fmt.Fprintln(t, "  client\twall\trate\tCPU\tof all\tpeak RSS\trounds")
 	for _, x := range r.Results {
 		if x.Err != "" {
 			fmt.Fprintf(t, "  %s\tfailed: %s\n", x.Client, x.Err)
 			continue
 		}
-		fmt.Fprintf(t, "  %s\t%.3f s\t%s\t%.3f s\t%.0f MiB\t%d", x.Client, x.Wall.Seconds(), r.rate(x.Wall),
-			x.CPU.Seconds(), float64(x.RSS)/MiB, len(x.Runs))
+		fmt.Fprintf(t, "  %s\t%.3f s\t%s\t%.3f s\t%.2f s\t%.0f MiB\t%d", x.Client, x.Wall.Seconds(), r.rate(x.Wall),
+			x.CPU.Seconds(), x.Machine.Seconds(), float64(x.RSS)/MiB, len(x.Runs))
 		if n := len(x.Failures); n > 0 {
 			fmt.Fprintf(t, ", %d more failed: %s", n, x.Failures[n-1])
 		}

@@ -32,7 +32,7 @@ func TestMedian(t *testing.T) {
 
 func results(failed string) []result {
 	return []result{
-		{Client: "xfer", measurement: measurement{Wall: 3 * time.Second, CPU: time.Second, RSS: 20 * MiB}},
+		{Client: "xfer", measurement: measurement{Wall: 3 * time.Second, CPU: time.Second, Machine: 5 * time.Second, RSS: 20 * MiB}},
 		{Client: "sftp", measurement: measurement{Wall: 4 * time.Second, CPU: 2 * time.Second}},
 		{Client: "lftp", measurement: measurement{Wall: 6 * time.Second, CPU: 500 * time.Millisecond}},
 		{Client: "curl", measurement: measurement{Wall: time.Second, CPU: time.Millisecond, Err: failed}},
@@ -76,8 +76,8 @@ func TestVerdict(t *testing.T) {
 }
 
 func TestSummarise(t *testing.T) {
-	runs := []measurement{{Wall: 3, CPU: 10, RSS: 5}, {Wall: 1, CPU: 30, RSS: 4}, {Wall: 2, CPU: 20, RSS: 9}}
-	medians := measurement{Wall: 2, CPU: 20, RSS: 5}
+	runs := []measurement{{Wall: 3, CPU: 10, Machine: 1, RSS: 5}, {Wall: 1, CPU: 30, Machine: 3, RSS: 4}, {Wall: 2, CPU: 20, Machine: 8, RSS: 9}}
+	medians := measurement{Wall: 2, CPU: 20, Machine: 3, RSS: 5}
 	failed := medians
 	failed.Err = "it broke"
 	tests := []struct {
