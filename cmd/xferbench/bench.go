@@ -154,7 +154,7 @@ func (b *bench) run(ctx context.Context, e *entrant, srv *running, data *dataset
 	}
 	got, err := fingerprint(target, thorough)
 	if err == nil && got != want {
-		err = fmt.Errorf("it said that all was well, but what arrived is %v instead of %v", got, want)
+		err = fmt.Errorf("it said after %.1f s that all was well, but what arrived is %v instead of %v", m.Wall.Seconds(), got, want)
 	}
 	return m, err
 }
