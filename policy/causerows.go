@@ -209,6 +209,16 @@ var causeRows = []Row{
 		Source: "RFC 8446 §6.2",
 	},
 	{
+		Rule: string(CauseClientCert), Protocol: TLS, Name: "a client certificate is wanted",
+		Head:   "{host} lets nobody in without a TLS certificate that it trusts",
+		Means:  "the server asks its clients for a certificate, and none was shown, or one that it does not accept; trying again cannot help",
+		Causes: []string{"no client certificate is configured", "it has expired, was revoked, or another authority issued it"},
+		Does:   doesGiveUp,
+		Next:   "set client_cert and client_key of the site to a certificate that the server's operator accepts, then: xfer ls {dirurl}",
+		Remedy: GiveUp, Kind: KindTrust,
+		Source: "RFC 8446 §6.2: alerts 42 to 46, 48 and 116",
+	},
+	{
 		Rule: string(CauseNotTLS), Protocol: TLS, Name: "the server does not speak TLS here",
 		Head:   "{host} does not speak TLS on this port",
 		Means:  "the server answered in clear text where TLS was expected; trying again cannot help",

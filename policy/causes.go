@@ -41,8 +41,9 @@ const (
 	CauseCertExpired   Cause = "tls-expired"
 	CauseCertName      Cause = "tls-wrong-name"
 	CauseCertPin       Cause = "tls-pin"
-	CauseTLS           Cause = "tls-handshake" // no common version or cipher, an alert
-	CauseNotTLS        Cause = "tls-not-tls"   // the server does not speak TLS on this port
+	CauseTLS           Cause = "tls-handshake"      // no common version or cipher, an alert
+	CauseClientCert    Cause = "client-certificate" // an alert: none was shown, or not the right one
+	CauseNotTLS        Cause = "tls-not-tls"        // the server does not speak TLS on this port
 )
 
 // Of SSH.

@@ -52,6 +52,10 @@ var (
 	// together: lftp's list (ftp:auto-sync-mode).
 	saysOneAtATime = words(`Microsoft FTP Service|MadGoat|MikroTik`)
 
+	// saysClientCert are the alerts about a certificate of ours, as package
+	// crypto/tls words them: a server has no other certificate to complain about.
+	saysClientCert = words(`certificate`)
+
 	// saysTruncated: pure-ftpd lists 10,000 entries and then says "226-Output
 	// truncated to 10000 matches", proftpd's ListOptions do the same.
 	saysTruncated = words(`truncated`)

@@ -390,6 +390,23 @@ func FuzzClassify(f *testing.F) {
 	})
 }
 
+// TestAlertCause: what servers say of a certificate of ours, and what not.
+func TestAlertCause(t *testing.T) {
+	for alert, want := range map[string]Cause{
+		"certificate required":           CauseClientCert, // TLS 1.3, none was shown
+		"bad certificate":                CauseClientCert, // one that can't be read or verified
+		"unknown certificate authority":  CauseClientCert,
+		"expired certificate":            CauseClientCert,
+		"handshake failure":              CauseTLS, // TLS 1.2, none was shown; and much else
+		"protocol version not supported": CauseTLS,
+		"":                               CauseTLS,
+	} {
+		if got := AlertCause(alert); got != want {
+			t.Errorf("%q: %s, want %s", alert, got, want)
+		}
+	}
+}
+
 func TestOneAtATime(t *testing.T) {
 	for greeting, want := range map[string]bool{
 		"220 Microsoft FTP Service":            true,

@@ -71,6 +71,15 @@ func OneAtATime(greeting string) bool { return saysOneAtATime.MatchString(greeti
 // out. Those must not be taken for deleted.
 func Truncated(reply string) bool { return saysTruncated.MatchString(reply) }
 
+// AlertCause is the cause of a TLS alert that the server sent, by its words: the
+// type of an alert is not exported by package crypto/tls.
+func AlertCause(alert string) Cause {
+	if saysClientCert.MatchString(alert) {
+		return CauseClientCert
+	}
+	return CauseTLS
+}
+
 // foreignNames are the paths that servers quote in their texts: "/home/a/b: …",
 // `"/home/a/b" …`, `C:\in\b: …`.
 var foreignNames = regexp.MustCompile(`"[^"]*"|(^|\s)(/|[A-Za-z]:\\)\S*`)

@@ -24,7 +24,7 @@ func (a *app) configCommand() *cobra.Command {
 			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 				path += " (does not exist, which is fine)"
 			}
-			_, err = fmt.Fprintf(a.report.stdout, "ok: %s, %d sites\n", path, len(cfg.Sites))
+			_, err = fmt.Fprintf(a.report.stdout, "ok: %s, sites: %d\n", path, len(cfg.Sites))
 			return err
 		},
 	})

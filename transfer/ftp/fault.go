@@ -47,7 +47,8 @@ func (x *interposer) lost(phase policy.Phase, op, path string, err error) *polic
 		f.Cause, f.Text = policy.CauseSyntax, syntax.what
 	case phase <= policy.Auth && isAlert(err):
 		// TLS 1.3: a client certificate is missed only after the handshake.
-		f.Protocol, f.Cause, f.Text = policy.TLS, policy.CauseTLS, plainText(err)
+		f.Protocol, f.Text = policy.TLS, plainText(err)
+		f.Cause = policy.AlertCause(f.Text)
 	default:
 		f.Cause = lostCause(x.ctx, err)
 		if f.Cause != policy.CauseNoReply {
@@ -111,8 +112,10 @@ func noTLS(ctx context.Context, o *Options, err error) *policy.Fault {
 	switch {
 	case ctx.Err() != nil:
 		f.Cause = lostCause(ctx, err)
+	case f.Cause == "" && isAlert(err):
+		f.Cause = policy.AlertCause(f.Text)
 	case f.Cause == "":
-		f.Cause = policy.CauseTLS // an alert: its type is not exported
+		f.Cause = policy.CauseTLS
 	}
 	return f
 }

@@ -303,11 +303,14 @@ func TestClientCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+	for version, missed := range map[uint16]policy.Cause{
+		tls.VersionTLS12: policy.CauseTLS, // "handshake failure", like any other
+		tls.VersionTLS13: policy.CauseClientCert,
+	} {
 		srv := start(t, lab.FTPConfig{TLS: lab.Explicit, CA: ca, ClientCert: true, MaxTLS: version})
 		works(t, dial(t, srv, func(o *ftp.Options) { o.TLS.Certificates = []tls.Certificate{cert} }))
 		f := refusedDial(t, srv)
-		if f.Cause != policy.CauseTLS || f.Code != 0 {
+		if f.Cause != missed || f.Code != 0 {
 			t.Errorf("TLS %x without a certificate: %+v", version, f)
 		}
 	}
