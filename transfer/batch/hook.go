@@ -60,7 +60,8 @@ func (h Hook) run(ctx context.Context, message []byte) *policy.Fault {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, h.Command[0], h.Command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = bytes.NewReader(message), h.Output, h.Output, h.Env
-	cmd.WaitDelay = time.Second // what it has started may keep its output open
+	endAll(cmd)
+	cmd.WaitDelay = time.Second // what left its group may keep its output open
 	err := cmd.Run()
 	if err == nil {
 		return nil
