@@ -77,6 +77,7 @@ func (a *app) put(ctx context.Context, sources []string, dst string, m *many) er
 	if m.several(sources) {
 		n = m.atOnce(to)
 	}
+	to.ssh.Need = sizeOf(sources[0])
 	u := &upload{app: a, links: m.links(a, to, engine, n), to: to, turns: m.turns()}
 	name := "put " + policy.Sanitize(sources[0])
 	if err := u.aim(ctx, name, dst, sources, m); err != nil {

@@ -30,6 +30,14 @@ func sftpDialer(a *app, p place) transfer.Dialer {
 	})
 }
 
+// sizeOf is the size in bytes of a file, 0 if it is none.
+func sizeOf(path string) int64 {
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+		return info.Size()
+	}
+	return 0 // whoever opens it says why
+}
+
 // sftpOptions are those of the place's server, and of the jump hosts before it.
 func (a *app) sftpOptions(p place) (sftp.Options, error) {
 	h, err := a.sshHost(p, p.loc.Host, p.loc.User, p.port)

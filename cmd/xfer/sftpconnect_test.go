@@ -153,3 +153,16 @@ func TestSplitHop(t *testing.T) {
 		}
 	}
 }
+
+func TestSizeOf(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "f")
+	if err := os.WriteFile(file, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int64{file: 5, dir: 0, filepath.Join(dir, "none"): 0} {
+		if got := sizeOf(path); got != want {
+			t.Errorf("%s: %d, want %d", path, got, want)
+		}
+	}
+}

@@ -31,6 +31,9 @@ type Options struct {
 	Timeouts transfer.Timeouts
 	// Facts are what is remembered about the server.
 	Facts transfer.Facts
+	// Need is the size in bytes of the file that comes first, 0 if that is not
+	// known: the channels for it are opened as soon as there are any.
+	Need int64
 	// DialContext opens the connection, in place of net.Dialer: a proxy, a
 	// Command. nil dials TCP.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
@@ -108,6 +111,7 @@ func Dial(ctx context.Context, o Options) (transfer.Session, error) {
 		return nil, f
 	}
 	s := newSession(c, ch, o)
+	s.expect(ctx, o.Need)
 	o.Log.Debug("sftp_session", "host", o.Address, "software", s.software(), "rtt", time.Duration(c.rtt.Load()))
 	return s, nil
 }

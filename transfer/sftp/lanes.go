@@ -63,6 +63,38 @@ func (s *session) acquire(ctx context.Context) (*channel, error) {
 	return ch, nil
 }
 
+// lane asks for a channel for file data: one that was expected to be wanted, or
+// another. It is closed if there is none.
+func (s *session) lane(ctx context.Context) chan *channel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.coming); n > 0 {
+		lane := s.coming[0]
+		s.coming = s.coming[1:]
+		return lane
+	}
+	lane := make(chan *channel, 1)
+	ctx = context.WithoutCancel(ctx) // opening has a limit, and the next transfer may want it
+	go func() {
+		defer close(lane)
+		if ch, err := s.acquire(ctx); err == nil {
+			lane <- ch
+		}
+	}()
+	return lane
+}
+
+// expect asks for the channels that a transfer of size bytes will want. They are
+// there when it begins: far away that takes two round trips, and the server
+// starts a process for each.
+func (s *session) expect(ctx context.Context, size int64) {
+	var lanes []chan *channel
+	for range s.conn.wanted(size) {
+		lanes = append(lanes, s.lane(ctx))
+	}
+	s.coming = lanes
+}
+
 // noMore takes down that the server refused a channel.
 func (s *session) noMore(err error) {
 	s.mu.Lock()
@@ -116,7 +148,7 @@ func (b *bulk) run(ctx context.Context, first *file) {
 	b.list.laneAdded()
 	b.missing.Store(1)
 	if b.list.fill != nil { // a download would hold more pieces out of their turn
-		b.missing.Store(b.windows())
+		b.missing.Store(b.s.conn.windows())
 	}
 	n := max(depth, window/b.list.size-1) // so that no request about a path waits for the window
 	if len(b.lanes) == 0 {
@@ -132,7 +164,7 @@ func (b *bulk) run(ctx context.Context, first *file) {
 // share is how many bytes are under way on a further channel: nearby half a
 // window is more than the way holds, and the rest would only take memory.
 func (b *bulk) share() int64 {
-	if b.windows() == 1 {
+	if b.s.conn.windows() == 1 {
 		return window / 2
 	}
 	return window
@@ -142,25 +174,25 @@ func (b *bulk) share() int64 {
 // channels, and one by which a channel may fall behind.
 func (b *bulk) reach() int64 { return min(spread, int64(len(b.lanes)+2)*b.share()) }
 
-// wanted is how many channels the transfer wants for itself. Nearby it is two:
-// two processes on the server, and here decryption beside disk access. Far away
-// the windows are what limits the rate, and each channel has one of its own;
-// what it costs is two round trips, so that a file has to have some windows'
-// worth for each.
-func (b *bulk) wanted() int {
+// wanted is how many channels a transfer of size bytes wants for itself. Nearby it
+// is two: two processes on the server, and here decryption beside disk access. Far
+// away the windows are what limits the rate, and each channel has one of its own;
+// what it costs is two round trips, so that a file has to have some windows' worth
+// for each.
+func (c *connection) wanted(size int64) int {
 	switch {
-	case b.size <= 4*bestPacket:
+	case size <= 4*bestPacket:
 		return 0
-	case b.size <= 4*window:
+	case size <= 4*window:
 		return 1
 	}
-	return int(min(maxSessions-1, b.size/(2*window), max(2, b.windows())))
+	return int(min(maxSessions-1, size/(2*window), max(2, c.windows())))
 }
 
 // windows is how many windows are under way at once when the processor is what
 // limits the rate.
-func (b *bulk) windows() int64 {
-	return fullRate*b.s.conn.rtt.Load()/int64(time.Second)/window + 1
+func (c *connection) windows() int64 {
+	return fullRate*c.rtt.Load()/int64(time.Second)/window + 1
 }
 
 // add puts n workers on a channel, which the list knows of already. The func it
@@ -274,16 +306,8 @@ func (b *bulk) supervise(ctx context.Context) {
 // ask asks for the further channels that are still wanted: beside the first OPEN,
 // as both take a round trip, and behind it, when the way is known to be long.
 func (b *bulk) ask(ctx context.Context) {
-	ctx = context.WithoutCancel(ctx) // opening has a limit, and the next transfer may want it
-	for len(b.lanes) < b.wanted() {
-		lane := make(chan *channel, 1)
-		b.lanes = append(b.lanes, lane)
-		go func() {
-			defer close(lane)
-			if ch, err := b.s.acquire(ctx); err == nil {
-				lane <- ch
-			}
-		}()
+	for len(b.lanes) < b.s.conn.wanted(b.size) {
+		b.lanes = append(b.lanes, b.s.lane(ctx))
 	}
 }
 
@@ -298,7 +322,8 @@ func (b *bulk) grow(ctx context.Context, leave func(error)) {
 				b.list.laneLost(nil)
 				return
 			}
-			b.add(ctx, f, max(depth, int(b.share())/b.list.size))
+			// One more than fit: the window opens before the answer is there.
+			b.add(ctx, f, max(depth, int(b.share())/b.list.size+1))
 			if b.missing.Add(-1) <= 0 {
 				leave(nil)
 			}

@@ -55,6 +55,53 @@ func TestChannelsBySize(t *testing.T) {
 	}
 }
 
+// TestChannelsAheadOfThePut: those that a file wants are asked for when its size is
+// known at the login, and it uses them.
+func TestChannelsAheadOfThePut(t *testing.T) {
+	const size = 24 << 20
+	for name, tt := range map[string]struct {
+		sessions    int
+		least, most int
+	}{"OpenSSH's limit": {10, 2, 6}, "one": {1, 0, 0}} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			srv := startLab(t, lab.SFTPConfig{Root: root, Quirks: lab.Quirks{MaxSessions: tt.sessions}})
+			s := dialLab(t, srv, func(o *Options) { o.Need = size })
+			given := 0
+			for _, lane := range s.coming {
+				if ch, ok := <-lane; ok {
+					given++
+					s.release(ch)
+				}
+			}
+			if given < tt.least || given > tt.most {
+				t.Errorf("%d channels ahead of the file, want %d to %d", given, tt.least, tt.most)
+			}
+			s.coming = nil
+			asked := srv.Log().Count("channel")
+			data := content(size)
+			put(t, s, "/f", data)
+			sameBytes(t, "put", onDisk(t, root, "f"), data)
+			if n := srv.Log().Count("channel") - asked; n > 0 {
+				t.Errorf("%d more were asked for", n)
+			}
+		})
+	}
+}
+
+// TestExpectedChannelsAreUsed by the transfer that comes, and no others.
+func TestExpectedChannelsAreUsed(t *testing.T) {
+	srv := startLab(t, lab.SFTPConfig{})
+	s := dialLab(t, srv, func(o *Options) { o.Need = 8 << 20 }) // one channel
+	if len(s.coming) != 1 {
+		t.Fatalf("%d channels are expected, want 1", len(s.coming))
+	}
+	put(t, s, "/f", content(8<<20))
+	if n := srv.Log().Count("channel"); n != 2 || len(s.coming) != 0 {
+		t.Errorf("%d channels were opened, %d are left; want 2 and 0", n, len(s.coming))
+	}
+}
+
 // TestChannelsGrowWithTheWay: far away the windows limit the rate, and more
 // channels are taken, as many as the server gives.
 func TestChannelsGrowWithTheWay(t *testing.T) {

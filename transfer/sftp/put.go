@@ -65,7 +65,7 @@ func (s *session) putSmall(ctx context.Context, path string, _ int64, in *input)
 	if n > 0 {
 		fl.add("write", ch, ch.conn.limits.Idle, f.startWrite(in.head))
 	}
-	s.startFinish(fl, []*file{f}, in.src.ModTime)
+	s.startFinish(fl, []*file{f}, &in.src)
 	across := int64(0)
 	err = fl.land(ctx, func(op string) {
 		if across = n; op == "write" && in.src.Progress != nil {
@@ -116,7 +116,7 @@ func (s *session) putLarge(ctx context.Context, path string, off int64, in *inpu
 		return mark - off, b.fault("write", path, err)
 	}
 	fl := &flight{path: path}
-	s.startFinish(fl, b.usable(), in.src.ModTime)
+	s.startFinish(fl, b.usable(), &in.src)
 	if err := fl.land(ctx, func(string) {}); err != nil {
 		return mark - off, err
 	}
@@ -167,12 +167,12 @@ func (f *file) cut(ctx context.Context, path string, off int64) error {
 
 // flight is the end of an upload in one round trip: requests one behind the other.
 type flight struct {
-	path    string
-	steps   []step
-	modTime time.Time // that was sent, if any
-	closed  int       // the turn of the answer to CLOSE
-	looked  *reply    // the STAT
-	on      *channel
+	path   string
+	steps  []step
+	given  timing // the time that was sent, if any
+	closed int    // the turn of the answer to CLOSE
+	looked *reply // the STAT
+	on     *channel
 }
 
 type step struct {
@@ -189,9 +189,9 @@ func (fl *flight) add(op string, ch *channel, limit time.Duration, answer *reply
 // startFinish makes the file durable if that is wished for, closes its handles,
 // gives it its time and asks for its size. An error of close(2) may be the only
 // news of a full disk (NFS). Handles of channels that were lost are closed already;
-// what was written there, was answered. No time is sent where handles are on several
-// channels: one that is closed behind it makes the time that of now (Windows).
-func (s *session) startFinish(fl *flight, files []*file, modTime time.Time) {
+// what was written there, was answered. Where handles are on several channels the
+// time is in doubt, and sent only ahead of the rename, which looks once more.
+func (s *session) startFinish(fl *flight, files []*file, src *transfer.Source) {
 	first := files[0].ch
 	limit := first.conn.limits.Final
 	if s.syncs() {
@@ -201,8 +201,8 @@ func (s *session) startFinish(fl *flight, files []*file, modTime time.Time) {
 		fl.add("close", f.ch, limit, f.ch.tap.start(f.closeRequest(), nil))
 	}
 	// The zero time is none that fits.
-	if sec := modTime.Unix(); len(files) == 1 && sec == int64(uint32(sec)) && s.can("mtime", "") {
-		fl.modTime = modTime
+	if sec := src.ModTime.Unix(); (len(files) == 1 || src.Temporary) && sec == int64(uint32(sec)) && s.can("mtime", "") {
+		fl.given = timing{src.ModTime, len(files) > 1}
 		first.tap.post(newRequest(fxpSetstat).string(fl.path).uint32(attrTime).uint32(uint32(sec)).uint32(uint32(sec)))
 	}
 	fl.on, fl.looked = first, first.tap.start(newRequest(fxpStat).string(fl.path), nil)
@@ -214,7 +214,9 @@ func (fl *flight) land(ctx context.Context, done func(op string)) error {
 	for _, st := range fl.steps {
 		err := st.ch.conn.wait(ctx, st.limit, st.answer.done)
 		if err == nil {
-			fl.closed = st.answer.turn // of the last one, in the end
+			if st.ch == fl.on {
+				fl.closed = st.answer.turn // of the last one, in the end
+			}
 			err = st.answer.ok()
 		}
 		switch {
@@ -236,9 +238,9 @@ func (s *session) confirm(ctx context.Context, fl *flight, want int64) error {
 	}
 	inTurn := fl.looked.turn > fl.closed
 	a, err := fl.looked.attrs()
-	if err == nil && inTurn && !fl.modTime.IsZero() && a.flags&attrTime != 0 && int64(a.time) == fl.modTime.Unix() {
+	if err == nil && inTurn && !fl.given.time.IsZero() && a.flags&attrTime != 0 && int64(a.time) == fl.given.time.Unix() {
 		s.mu.Lock()
-		s.timed[fl.path] = fl.modTime
+		s.timed[fl.path] = fl.given
 		s.mu.Unlock()
 	}
 	return s.compare(fl.path, a, err, want)

@@ -1,6 +1,7 @@
 package sftp
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
 	"maps"
@@ -27,20 +28,29 @@ type session struct {
 
 	mu      sync.Mutex
 	idle    []*channel      // for file data, without a transfer
+	coming  []chan *channel // for file data, asked for ahead of the transfer
 	lanes   int             // for file data, in all
 	most    int             // lanes that the server allows, as far as is known
 	refused map[string]bool // abilities that the server does not have
 	facts   transfer.Facts  // those of them that this session has found out
 	ours    string          // the file that was put last
 	// timed are the files to which Put gave their time already.
-	timed map[string]time.Time
+	timed map[string]timing
 
 	cannotVerify atomic.Bool
 	probes       probes
 }
 
+// timing is the time that a file was given. In doubt is whether it kept it: a
+// handle on another channel may have been closed behind, which makes the time
+// that of now (Windows).
+type timing struct {
+	time    time.Time
+	inDoubt bool
+}
+
 func newSession(c *connection, control *channel, o Options) *session {
-	s := &session{o: o, conn: c, control: control, most: maxSessions - 1, refused: map[string]bool{}, facts: transfer.Facts{}, timed: map[string]time.Time{}}
+	s := &session{o: o, conn: c, control: control, most: maxSessions - 1, refused: map[string]bool{}, facts: transfer.Facts{}, timed: map[string]timing{}}
 	if o.Shell {
 		s.most-- // for programs
 	}
@@ -102,22 +112,50 @@ func (s *session) isUnlisted(ctx context.Context, path string) bool {
 // Rename is of transfer.Session. It is SSH_FXP_RENAME: OpenSSH refuses an
 // existing target, others replace it.
 func (s *session) Rename(ctx context.Context, from, to string) error {
-	return s.rename(ctx, "rename", from, to, func(c *sftp.Client) error { return c.Rename(from, to) })
+	return s.rename(ctx, "rename", from, to, newRequest(fxpRename))
 }
 
 func (s *session) posixRename(ctx context.Context, from, to string) error {
-	return s.rename(ctx, "posix-rename", from, to, func(c *sftp.Client) error { return c.PosixRename(from, to) })
+	return s.rename(ctx, "posix-rename", from, to, newRequest(fxpExtended).string("posix-rename@openssh.com"))
 }
 
-func (s *session) rename(ctx context.Context, op, from, to string, f func(*sftp.Client) error) error {
-	if err := transfer.ValidPath(from); err != nil {
+// rename sends r with both paths. A file whose time is in doubt is looked at behind
+// it, in the same flight, and gets its time once more if need be.
+func (s *session) rename(ctx context.Context, op, from, to string, r request) error {
+	if err := cmp.Or(transfer.ValidPath(from), transfer.ValidPath(to)); err != nil {
 		return err
 	}
-	err := s.change(ctx, op, to, f)
-	if fault, ok := err.(*policy.Fault); ok {
-		return twoPaths(fault, from, to)
+	s.mu.Lock()
+	given := s.timed[from]
+	s.mu.Unlock()
+	ch := s.control
+	var looked *reply
+	err := context.Cause(ctx)
+	if err == nil {
+		renamed := ch.tap.start(r.string(from).string(to), nil)
+		if given.inDoubt {
+			looked = ch.tap.start(newRequest(fxpStat).string(to), nil)
+		}
+		if err = ch.conn.wait(ctx, ch.conn.limits.Reply, renamed.done); err == nil {
+			err = renamed.ok()
+		}
 	}
-	return err
+	if err != nil {
+		if is(err, fxUnsupported) {
+			s.refuse(op, err)
+		}
+		return twoPaths(unconfirmed(ch.fault(policy.Command, op, to, err)), from, to)
+	}
+	s.mu.Lock()
+	delete(s.timed, from)
+	s.mu.Unlock()
+	if looked == nil || ch.conn.wait(ctx, ch.conn.limits.Reply, looked.done) != nil {
+		return nil
+	}
+	if a, err := looked.attrs(); err != nil || a.flags&attrTime == 0 || int64(a.time) != given.time.Unix() {
+		_ = s.setModTime(ctx, to, given.time) // the server took it a moment ago
+	}
+	return nil
 }
 
 // Remove is of transfer.Session. The library's would try RMDIR next.
@@ -249,10 +287,13 @@ func (s *session) can(op, extension string) bool {
 // setModTime sets both times: version 3 knows no way to set only one.
 func (s *session) setModTime(ctx context.Context, path string, t time.Time) error {
 	s.mu.Lock()
-	set, done := s.timed[path]
-	delete(s.timed, path)
+	given, done := s.timed[path]
+	done = done && given.time.Equal(t)
+	if !done || !given.inDoubt { // else the rename that comes next needs it
+		delete(s.timed, path)
+	}
 	s.mu.Unlock()
-	if done && set.Equal(t) {
+	if done {
 		return nil
 	}
 	return s.setstat(ctx, "mtime", path, func(c *sftp.Client) error { return c.Chtimes(path, t, t) })

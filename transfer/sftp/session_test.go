@@ -577,13 +577,16 @@ func TestTimeBeforeTheEnd(t *testing.T) {
 	done := statusBody(fxOK, "")
 	attributes := request(nil).uint32(attrSize | attrTime).uint64(5).uint32(1e9).uint32(1e9)
 	for name, tt := range map[string]struct {
-		handles int
-		answers []byte
-		timed   bool
+		handles   int
+		temporary bool
+		answers   []byte
+		timed     bool
 	}{
-		"in turn":      {1, slices.Concat(version, packet(fxpStatus, first, done), packet(fxpStatus, second, done), packet(fxpAttrs, third, attributes)), true},
-		"not in turn":  {1, slices.Concat(version, packet(fxpStatus, second, done), packet(fxpAttrs, third, attributes), packet(fxpStatus, first, done)), false},
-		"two channels": {2, slices.Concat(version, packet(fxpStatus, first, done), packet(fxpStatus, second, done), packet(fxpAttrs, third, attributes)), false},
+		"in turn":      {1, false, slices.Concat(version, packet(fxpStatus, first, done), packet(fxpStatus, second, done), packet(fxpAttrs, third, attributes)), true},
+		"not in turn":  {1, false, slices.Concat(version, packet(fxpStatus, second, done), packet(fxpAttrs, third, attributes), packet(fxpStatus, first, done)), false},
+		"two channels": {2, false, slices.Concat(version, packet(fxpStatus, first, done), packet(fxpStatus, second, done), packet(fxpAttrs, third, attributes)), false},
+		"to be renamed": {2, true, slices.Concat(version, packet(fxpStatus, first, done), packet(fxpStatus, second, done),
+			packet(fxpStatus, third, done), packet(fxpAttrs, ownIDs|3, attributes)), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tap, _ := tapOn(tt.answers)
@@ -591,15 +594,50 @@ func TestTimeBeforeTheEnd(t *testing.T) {
 			ch := &channel{conn: &connection{limits: never}, tap: tap, paths: &sftp.Client{}}
 			s := newSession(ch.conn, ch, Options{})
 			fl := &flight{path: "p"}
-			s.startFinish(fl, slices.Repeat([]*file{{ch, "h"}}, tt.handles), then)
+			s.startFinish(fl, slices.Repeat([]*file{{ch, "h"}}, tt.handles), &transfer.Source{ModTime: then, Temporary: tt.temporary})
 			if _, err := drain(tap); err != io.EOF {
 				t.Fatal(err)
 			}
 			if err := errors.Join(fl.land(t.Context(), func(string) {}), s.confirm(t.Context(), fl, 5)); err != nil {
 				t.Fatal(describe(err))
 			}
-			if _, timed := s.timed["p"]; timed != tt.timed {
-				t.Errorf("timed: %v", timed)
+			given, timed := s.timed["p"]
+			if timed != tt.timed || given.inDoubt != (timed && tt.handles > 1) {
+				t.Errorf("timed: %v, %+v", timed, given)
+			}
+		})
+	}
+}
+
+// TestTimeInDoubt: the rename looks whether the file kept its time, and sets it once
+// more if not.
+func TestTimeInDoubt(t *testing.T) {
+	then := time.Unix(1e9, 0)
+	for name, tt := range map[string]struct {
+		found time.Time
+		again int // SETSTATs
+	}{"kept": {then, 0}, "lost": {time.Unix(2e9, 0), 1}} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			srv := startLab(t, lab.SFTPConfig{Root: root})
+			s := dialLab(t, srv)
+			put(t, s, "part", []byte("hello"))
+			if err := os.Chtimes(filepath.Join(root, "part"), tt.found, tt.found); err != nil {
+				t.Fatal(err)
+			}
+			s.timed["part"] = timing{then, true}
+			x := s.Extras()
+			if err := errors.Join(x.SetModTime(t.Context(), "part", then), x.Replace(t.Context(), "part", "f")); err != nil {
+				t.Fatal(describe(err))
+			}
+			if n := srv.Log().Count("SETSTAT"); n != tt.again {
+				t.Errorf("%d SETSTATs, want %d", n, tt.again)
+			}
+			if info, err := os.Stat(filepath.Join(root, "f")); err != nil || !info.ModTime().Equal(then) {
+				t.Errorf("%v, %v", info, err)
+			}
+			if len(s.timed) > 0 {
+				t.Errorf("still known: %v", s.timed)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package sftp
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"slices"
 	"sync"
@@ -38,16 +39,27 @@ type socket struct {
 // newSocket wraps conn. dead is how long sent data may stay unacknowledged
 // before the system gives the connection up, where it can do that.
 func newSocket(conn net.Conn, dead time.Duration) *socket {
+	in := io.Reader(conn)
 	if tcp, ok := conn.(*net.TCPConn); ok {
+		in = prompt{tcp}
 		setUserTimeout(tcp, dead)
 		// An error means that the system has no such setting; SSH's own
 		// keepalive does the same.
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: dead / 2, Interval: max(time.Second, dead/6), Count: 3})
 	}
-	s := &socket{Conn: conn, in: bufio.NewReaderSize(conn, readBuffer), flusher: make(chan struct{})}
+	s := &socket{Conn: conn, in: bufio.NewReaderSize(in, readBuffer), flusher: make(chan struct{})}
 	s.changed = sync.NewCond(&s.mu)
 	go s.flush()
 	return s
+}
+
+// prompt acknowledges what it reads without delay.
+type prompt struct{ *net.TCPConn }
+
+func (c prompt) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	acknowledge(c.TCPConn)
+	return n, err
 }
 
 // Read is as of net.Conn.

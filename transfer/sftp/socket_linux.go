@@ -25,6 +25,17 @@ func acknowledged(c *net.TCPConn) (n int64) {
 	return n
 }
 
+// acknowledge tells the peer's system at once what has arrived (tcp(7),
+// TCP_QUICKACK, which holds only for a while). Else ours waits up to 40 ms for
+// something to send, and so does what sshd says next: it leaves Nagle's algorithm
+// on for SFTP.
+func acknowledge(c *net.TCPConn) {
+	control(c, func(fd int) {
+		// An error means a system that imitates Linux; it only takes longer.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+	})
+}
+
 func control(c *net.TCPConn, f func(fd int)) {
 	if raw, err := c.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) { f(int(fd)) }) // fails only on a closed socket

@@ -28,6 +28,7 @@ const (
 	fxpReaddir       = 12
 	fxpRemove        = 13
 	fxpStat          = 17
+	fxpRename        = 18
 	fxpStatus        = 101
 	fxpHandle        = 102
 	fxpData          = 103
