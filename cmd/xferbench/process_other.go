@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"net"
 	"os/exec"
 	"runtime"
 )
@@ -14,5 +15,6 @@ var errNotLinux = errors.New("xferbench runs on Linux only")
 func supervise([]string) error   { return errNotLinux }
 func isolate(*exec.Cmd)          {}
 func ownAs(string, string) error { return errNotLinux }
+func ackAtOnce(*net.TCPConn)     {}
 func kernel() string             { return runtime.GOOS }
 func load() float64              { return 0 }
