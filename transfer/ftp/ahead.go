@@ -35,6 +35,8 @@ type asked struct {
 	line  string
 	reply *reply
 	at    time.Time
+	// behind: it was asked behind a download, before the reply that ends that.
+	behind bool
 }
 
 // portLife is how long an agreed port is kept for a data connection that is still
@@ -58,6 +60,49 @@ const (
 // decide, at the greeting, whether anything is sent ahead.
 func (a *ahead) decide(greeting string, facts transfer.Facts) {
 	a.off = remembered(facts, factAhead) == aheadDropped || policy.OneAtATime(greeting)
+}
+
+// works says whether the server is known to take several commands at once.
+func (a *ahead) works(facts transfer.Facts) bool {
+	return !a.off && (a.learned.Value == aheadWorks || a.learned.Value == "" && remembered(facts, factAhead) == aheadWorks)
+}
+
+// port is the answer to the question for one, nil if there is none yet.
+func (a *ahead) port() *reply {
+	if i := a.findPort(); i >= 0 {
+		return a.queue[i].reply
+	}
+	return nil
+}
+
+func (a *ahead) findPort() int {
+	return slices.IndexFunc(a.queue, func(q asked) bool { return q.isPort() && !q.stale() })
+}
+
+// portBehind says whether the port was asked for behind a download.
+func (a *ahead) portBehind() bool {
+	i := a.findPort()
+	return i >= 0 && a.queue[i].behind
+}
+
+// lostPort: there was no way to a port that was asked for behind a download.
+// Firewalls that open it must find the answer to the question, and look for it
+// where a packet begins.
+func (a *ahead) lostPort() {
+	a.learned = transfer.Fact{
+		Value: aheadDropped, Reason: "no connection to a port that was asked for behind a download", At: time.Now(),
+	}
+}
+
+// takes says whether r, which came where the end of a download was waited for, is
+// the answer to what was asked behind it: no server has to keep the order then.
+func (a *ahead) takes(r reply) bool {
+	i := slices.IndexFunc(a.queue, func(q asked) bool { return q.behind && q.reply == nil })
+	if i < 0 || r.code != 229 && r.code != 227 {
+		return false
+	}
+	a.queue[i].reply = &r
+	return true
 }
 
 // has says whether the command was sent ahead.
@@ -108,6 +153,19 @@ func (w *wire) ask(ctx context.Context, lines ...string) {
 	}
 }
 
+// askBehind asks for a port behind the last byte of a download, before the reply
+// that ends it: the server has closed the data connection by then, and queues what
+// comes (RFC 959 §4.2, on 1yz). So both replies arrive in one round trip.
+func (w *wire) askBehind(line string) {
+	w.log.Debug("ftp_send", "command", line, "ahead", true)
+	if w.write(line+"\r\n") != nil {
+		return // it shows soon enough
+	}
+	ackAtOnce(w.raw)
+	w.ahead.answered = true // by the 1xx of the download
+	w.ahead.queue = append(w.ahead.queue, asked{line: line, at: time.Now(), behind: true})
+}
+
 // claim makes the reply to queue[i] the next one. Those before it are kept for
 // their turn.
 func (w *wire) claim(ctx context.Context, i int) error {
@@ -141,6 +199,9 @@ func (w *wire) hear(ctx context.Context, n int) error {
 			return err
 		}
 		q.reply = &r
+		if q.behind && r.class() >= 4 {
+			q.at = time.Time{} // too early for this server: it is asked again in its turn
+		}
 	}
 	return nil
 }

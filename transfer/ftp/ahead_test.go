@@ -103,6 +103,9 @@ func TestFlights(t *testing.T) {
 			if n := srv.Fired(test.at); n != 1 {
 				t.Errorf("fired %d times", n)
 			}
+			if n := srv.Log().Count("RNFR"); n != 3 {
+				t.Errorf("RNFR %d times for three files", n)
+			}
 			if learned := s.Extras().Facts()["pipelining"]; learned.Value != "works" {
 				t.Errorf("learned %+v", learned)
 			}
@@ -111,7 +114,7 @@ func TestFlights(t *testing.T) {
 }
 
 // TestFlightOfStat: the questions about a file that is to be fetched, from the
-// third of a series on with that for its port.
+// third of a series on with that for its port, unless that was asked for before.
 func TestFlightOfStat(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
@@ -120,17 +123,203 @@ func TestFlightOfStat(t *testing.T) {
 		{On: "EPSV", Nth: 3, Do: lab.Until("SIZE")},
 	}})
 	store(t, root, "file", pattern(1000))
-	s := dial(t, srv, limits(quick))
+	s := dial(t, srv, limits(quick), noops)
 	for range 4 {
-		if info, err := s.Stat(t.Context(), "file"); err != nil || info.Size != 1000 || info.ModTime.IsZero() {
-			t.Fatalf("%+v, %v", info, err)
+		fetch(t, s, "file", 1000)
+	}
+	if n := srv.Log().Count("EPSV"); n != 4 {
+		t.Errorf("%d ports for four files", n)
+	}
+}
+
+// fetch gets a file as a transfer does: knowing its size.
+func fetch(t *testing.T, s transfer.Session, name string, size int64) {
+	t.Helper()
+	if info, err := s.Stat(t.Context(), name); err != nil || info.Size != size || info.ModTime.IsZero() {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	if n, err := s.Get(t.Context(), name, 0, discard(size)); err != nil || n != size {
+		t.Fatalf("%d, %v", n, err)
+	}
+}
+
+// TestPortBehind: behind a download that follows another the port of the next is
+// asked for before the reply that ends it.
+func TestPortBehind(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	srv := start(t, lab.FTPConfig{Root: root, Script: []lab.Rule{
+		{On: "RETR", Nth: 2, Times: 3, When: lab.Finally, Do: lab.Until("EPSV")},
+	}})
+	store(t, root, "file", pattern(1000))
+	s := dial(t, srv, known("pipelining=works"), limits(quick))
+	for range 4 {
+		fetch(t, s, "file", 1000)
+	}
+	if n := srv.Fired("RETR"); n != 3 {
+		t.Errorf("%d of three", n)
+	}
+	works(t, s)
+}
+
+// TestPortBehindRefused: a server that takes nothing behind a download yet is asked
+// again in its turn, and is not thought to have no EPSV.
+func TestPortBehindRefused(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		code int
+	}{{"temporary", 450}, {"permanent", 503}} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			srv := start(t, lab.FTPConfig{Root: root, Script: []lab.Rule{
+				{On: "EPSV", Nth: 3, Times: 1, Do: lab.Reply(test.code, "A transfer is in progress.")},
+			}})
+			store(t, root, "file", pattern(1000))
+			s := dial(t, srv, known("pipelining=works"))
+			for range 3 {
+				if _, err := s.Get(t.Context(), "file", 0, discard(1000)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n, data := srv.Fired("EPSV"), srv.Log().Data("EPSV"); n != 1 || data != 3 {
+				t.Errorf("refused %d times, %d data connections", n, data)
+			}
+			if learned := s.Extras().Facts()["epsv"]; learned.Value != "works" {
+				t.Errorf("learned %+v", learned)
+			}
+			works(t, s)
+		})
+	}
+}
+
+// TestPortBeforeEnd: a server that answers the question before it ends the download
+// still has the last word about that.
+func TestPortBeforeEnd(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	srv := start(t, lab.FTPConfig{Root: root, Script: []lab.Rule{
+		{On: "RETR", Nth: 2, Times: 1, When: lab.Finally, Do: lab.Until("EPSV").Then(lab.Reply(229, "Extended Passive Mode (|||1|)"))},
+		{On: "EPSV", Nth: 3, Times: 1, Do: lab.Reply(451, "The disk failed.")},
+	}})
+	store(t, root, "file", pattern(1000))
+	s := dial(t, srv, known("pipelining=works"), limits(quick))
+	fetch(t, s, "file", 1000)
+	_, err := s.Get(t.Context(), "file", 0, discard(1000))
+	is(t, err, "RETR", policy.Data, 451, "")
+	if info, err := s.Stat(t.Context(), "file"); err != nil || info.Size != 1000 {
+		t.Errorf("out of step: %+v, %v", info, err)
+	}
+}
+
+// TestPortBehindLost: where no data connection leads to such a port nothing is sent
+// ahead any more, and EPSV is not to blame.
+func TestPortBehindLost(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	srv := start(t, lab.FTPConfig{Root: root})
+	store(t, root, "file", pattern(1000))
+	ports := 0
+	data := func(ctx context.Context, address string) (net.Conn, error) {
+		if ports++; ports == 3 {
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 		}
+		return dialTCP(ctx, address)
+	}
+	s := dial(t, srv, known("pipelining=works"), proxied(data))
+	fetch(t, s, "file", 1000)
+	fetch(t, s, "file", 1000)
+	_, err := s.Get(t.Context(), "file", 0, discard(1000))
+	is(t, err, "RETR", policy.Data, 0, policy.CauseDataConnect)
+	learned := s.Extras().Facts()
+	if learned["pipelining"].Value != "dropped" || learned["epsv"].Value != "works" {
+		t.Errorf("learned %+v", learned)
+	}
+}
+
+// noops are sent, or would be.
+func noops(o *ftp.Options) { o.KeepAlive = time.Hour }
+
+// TestNoPortBehind: where NOOPs are sent, nothing else is behind a download.
+func TestNoPortBehind(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	srv := start(t, lab.FTPConfig{Root: root})
+	store(t, root, "file", pattern(1000))
+	s := dial(t, srv, known("pipelining=works"), noops)
+	for range 3 {
 		if _, err := s.Get(t.Context(), "file", 0, discard(1000)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := srv.Log().Count("EPSV"); n != 4 {
-		t.Errorf("%d ports for four files", n)
+	if n := srv.Log().Count("EPSV"); n != 3 {
+		t.Errorf("%d ports for three files", n)
+	}
+}
+
+// watched tells when it is closed.
+type watched struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (w watched) Close() error {
+	close(w.closed)
+	return w.Conn.Close()
+}
+
+// TestDialAhead: a data connection is opened when its port is known, before the
+// command that needs it, and ends with the session.
+func TestDialAhead(t *testing.T) {
+	t.Parallel()
+	var opened chan chan struct{} // what is closed with each data connection
+	data := func(ctx context.Context, address string) (net.Conn, error) {
+		conn, err := dialTCP(ctx, address)
+		w := watched{conn, make(chan struct{})}
+		opened <- w.closed
+		return w, err
+	}
+	for _, test := range []struct {
+		name    string
+		without []string
+		do      func(s transfer.Session) error
+	}{
+		{"put", noMLST, func(s transfer.Session) error { return errors.Join(publish(t, s, "a"), publish(t, s, "b")) }},
+		{"get", nil, func(s transfer.Session) error {
+			fetch(t, s, "file", 1000)
+			fetch(t, s, "file", 1000)
+			_, err := s.Stat(t.Context(), "file")
+			return err
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root := t.TempDir()
+			srv := start(t, lab.FTPConfig{Root: root, Without: test.without})
+			store(t, root, "file", pattern(1000))
+			opened = make(chan chan struct{}, 9)
+			s := dial(t, srv, known("pipelining=works", "mode=passive", "epsv=works"), proxied(data))
+			if err := test.do(s); err != nil {
+				t.Fatal(err)
+			}
+			var last chan struct{}
+			for n := range 3 {
+				select {
+				case last = <-opened:
+				case <-time.After(soon):
+					t.Fatalf("%d data connections", n)
+				}
+			}
+			_ = s.Close()
+			select {
+			case <-last:
+			case <-time.After(soon):
+				t.Error("the one that was not needed stays open")
+			}
+			if n := srv.Log().Data("EPSV"); n != 2 {
+				t.Errorf("%d data connections were used", n)
+			}
+		})
 	}
 }
 

@@ -32,6 +32,11 @@ type interposer struct {
 	able    *abilities
 	modes   *modes
 
+	// life ends with the session.
+	life context.Context
+	// early is the next data connection, if it was opened ahead.
+	early *early
+
 	// The operation under way. Sessions are used by one goroutine at a time.
 	ctx    context.Context
 	op     string // the wire verb, for faults

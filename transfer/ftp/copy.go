@@ -146,7 +146,7 @@ func (d *dataConn) sendFrom(u *upload, r io.Reader) error {
 			if werr := d.pace(u.src.Wait, n, u.broken); werr != nil {
 				return werr
 			}
-			m, werr := d.conn().Write(buf[:n])
+			m, werr := d.write(buf[:n])
 			if m > 0 {
 				u.moved(int64(m))
 			}
@@ -268,6 +268,9 @@ type download struct {
 	received int64
 	fault    *policy.Fault // of the sink
 }
+
+// whole says whether all has come that was announced.
+func (w *download) whole() bool { return w.sink.Size >= 0 && w.off+w.received == w.sink.Size }
 
 func (w *download) moved(n int64) {
 	w.received += n

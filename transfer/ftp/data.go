@@ -29,13 +29,15 @@ type dataConn struct {
 	upload   bool
 	port     int   // passive
 	extended bool  // passive: the port is from EPSV
+	behind   bool  // passive: the port was asked for behind a download
 	door     *door // active
 	// dialling gives the TCP connection, passive, while it is being opened.
 	dialling chan dialled
 
-	s    *stream      // nil until the TCP connection is up
-	tls  *tls.Conn    // on s, nil before the handshake and without TLS
-	idle atomic.Int64 // of s
+	s       *stream      // nil until the TCP connection is up
+	tls     *tls.Conn    // on records, nil before the handshake and without TLS
+	records *records     // on s, of tls
+	idle    atomic.Int64 // of s
 	// started: the server has answered the command with a 1xx.
 	started bool
 	// complete: everything was sent and the connection closed in order.
@@ -91,7 +93,11 @@ func (x *interposer) start(line string) int {
 	r, err := x.w.next(x.ctx, limit)
 	if unconnected != nil && (err != nil || r.class() < 4) {
 		f := x.notConnected(unconnected)
-		if d.extended && x.ctx.Err() == nil {
+		switch {
+		case x.ctx.Err() != nil:
+		case d.behind:
+			x.w.ahead.lostPort()
+		case d.extended:
 			x.modes.withoutEPSV(epsvDead, "no connection to its port: "+plainText(unconnected))
 		}
 		_ = x.w.fail(errNoReply) // it waits for the connection
@@ -193,13 +199,14 @@ func (d *dataConn) ready() error {
 	if d.x.tls == nil || d.tls != nil {
 		return nil
 	}
-	conn := tls.Client(d.s, d.x.tls)
+	r := newRecords(d.s)
+	conn := tls.Client(r, d.x.tls)
 	ctx, cancel := context.WithTimeout(d.ctx, d.x.o.Timeouts.Connect)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &handshakeError{d.cause(err)}
 	}
-	d.tls = conn
+	d.tls, d.records = conn, r
 	return nil
 }
 
@@ -267,8 +274,16 @@ func (d *dataConn) Write(b []byte) (int, error) {
 	if err := d.ready(); err != nil {
 		return 0, d.failed(err)
 	}
-	n, err := d.conn().Write(b)
+	n, err := d.write(b)
 	return n, d.failed(err)
+}
+
+// write is Write on a connection that is ready.
+func (d *dataConn) write(b []byte) (int, error) {
+	if d.tls != nil {
+		return d.records.write(d.tls, b)
+	}
+	return d.s.Write(b)
 }
 
 // Close ends the connection. The library calls it after the last byte, and
@@ -347,6 +362,9 @@ func (x *interposer) finish() int {
 		limit = abortGrace
 	}
 	o := d.await(limit)
+	if o.err == nil && x.w.ahead.takes(o.reply) {
+		o.reply, o.err = x.w.final(x.ctx, x.w.limit)
+	}
 	d.over = &o
 	switch {
 	case o.err != nil:

@@ -150,7 +150,9 @@ func tlsConfig(o *Options) (*tls.Config, error) {
 			return nil, err
 		}
 	}
-	return auth.ForConnection(c, o.host()), nil
+	c = auth.ForConnection(c, o.host())
+	c.DynamicRecordSizingDisabled = true // small records are for who looks at the first bytes of a page
+	return c, nil
 }
 
 // connect goes from the address to a server that is ready for USER: TCP,

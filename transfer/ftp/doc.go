@@ -20,8 +20,10 @@
 //	ack_*.go     replies that are acknowledged at once
 //	reply.go     the parsers of single replies
 //	mode.go      passive and active: agreeing on a data connection
+//	early.go     ports that are asked for, and connections opened, ahead of time
 //	data.go      dataConn: one data connection from its first to its last byte
 //	stream.go    stream: the rule "a link that moves is alive"; sendfile, splice
+//	records.go   records: TLS in blocks
 //	copy.go      what goes through a data connection: files and streams
 //	list.go      LIST and MLSD     stat.go  MLST, SIZE, MDTM, CWD
 //	abilities.go what the server is known to do and to refuse

@@ -166,15 +166,28 @@ func (x *interposer) askPort() []string {
 	return []string{verb}
 }
 
+// portOf is the port that a 229 or 227 tells. Only the port counts of a 227: the
+// address may be one behind the server's NAT, and it must never send us to a third
+// machine (RFC 2577 §2).
+func portOf(r reply) (port int, extended, ok bool) {
+	if r.code == 229 {
+		port, ok = parseEPSV(r.text())
+		return port, true, ok
+	}
+	addr, ok := parsePASV(r.text())
+	return int(addr.Port()), false, ok && r.class() == 2
+}
+
 func (x *interposer) preparePassive() *policy.Fault {
 	d := x.data
+	d.behind = x.w.ahead.portBehind()
+	var ok bool
 	if x.modes.noEPSV == "" {
 		r, err := x.exchange("EPSV", "")
 		if err != nil {
 			return x.lost(policy.Data, "EPSV", x.path, err)
 		}
-		if port, ok := parseEPSV(r.text()); ok && r.code == 229 {
-			d.port, d.extended = port, true
+		if d.port, d.extended, ok = portOf(r); ok && d.extended {
 			return nil
 		}
 		if r.class() == 4 {
@@ -186,12 +199,9 @@ func (x *interposer) preparePassive() *policy.Fault {
 	if err != nil {
 		return x.lost(policy.Data, "PASV", x.path, err)
 	}
-	addr, ok := parsePASV(r.text())
+	d.port, d.extended, ok = portOf(r)
 	switch {
-	case r.class() == 2 && ok:
-		// Only the port counts. The address may be one behind the server's NAT,
-		// and it must never send us to a third machine (RFC 2577 §2).
-		d.port, d.extended = int(addr.Port()), false
+	case ok && !d.extended:
 		return nil
 	case r.class() == 2:
 		f := x.said(policy.Data, "PASV", x.path, r)
@@ -225,7 +235,9 @@ func (x *interposer) connect() (net.Conn, error) {
 	case x.modes.active:
 		return d, nil // the server connects, once it has the command
 	case x.modes.proven(x.o.Hints.Facts, d.extended):
-		d.dial()
+		if !d.takeEarly() {
+			d.dial()
+		}
 		return d, nil
 	}
 	limit := x.w.limit
@@ -280,13 +292,15 @@ type dialled struct {
 }
 
 // dial opens the passive data connection in the background, until join or release.
-func (d *dataConn) dial() {
+func (d *dataConn) dial() { d.dialling = d.x.dialBeside(d.ctx, d.port) }
+
+func (x *interposer) dialBeside(ctx context.Context, port int) chan dialled {
 	result := make(chan dialled, 1)
-	d.dialling = result
 	go func() {
-		conn, err := d.x.dialData(d.ctx, d.port, d.x.w.limit)
+		conn, err := x.dialData(ctx, port, x.w.limit)
 		result <- dialled{conn, err}
 	}()
+	return result
 }
 
 // join waits for the data connection that dial opens, or for a reply that makes

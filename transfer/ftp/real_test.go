@@ -93,6 +93,7 @@ func TestRealFlights(t *testing.T) {
 					if got := get(t, s, name); string(got) != "content" {
 						t.Errorf("%s: %q", name, got)
 					}
+					fetch(t, s, name, 7)
 				}
 				if learned := s.Extras().Facts()["pipelining"]; learned.Value != "works" {
 					t.Errorf("learned %+v", learned)

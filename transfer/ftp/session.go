@@ -42,6 +42,7 @@ type session struct {
 func newSession(x *interposer) *session {
 	s := &session{x: x, manners: newManners(x.o)}
 	s.life, s.kill = context.WithCancel(context.Background())
+	x.life = s.life
 	return s
 }
 
@@ -82,6 +83,7 @@ func (s *session) begin(ctx context.Context, op, path string) (arg string, end f
 		end()
 		return "", nil, err
 	}
+	s.x.dialAhead()
 	return arg, end, nil
 }
 
@@ -157,6 +159,9 @@ func (s *session) Get(ctx context.Context, path string, off int64, dst transfer.
 		return 0, s.x.result("RETR", err)
 	}
 	err = s.x.data.receive(w)
+	if err == nil && w.whole() {
+		s.x.askPortBehind()
+	}
 	err = errors.Join(err, r.Close())
 	return w.received, s.downloaded(w, arg, err)
 }
@@ -288,11 +293,10 @@ func (s *session) downloaded(w *download, arg string, libErr error) error {
 		return x.result(x.op, libErr)
 	}
 	o := *d.over
-	whole := w.sink.Size >= 0 && w.off+w.received == w.sink.Size
 	switch {
 	case w.fault != nil:
 		return w.fault
-	case d.err == nil && o.err != nil && whole && x.ctx.Err() == nil:
+	case d.err == nil && o.err != nil && w.whole() && x.ctx.Err() == nil:
 		// Everything is here; only its confirmation is lost with the session.
 		return nil
 	case d.err != nil || o.err != nil || !o.reply.completed():
@@ -300,7 +304,7 @@ func (s *session) downloaded(w *download, arg string, libErr error) error {
 	}
 	x.modes.succeeded(d)
 	x.moved("RETR")
-	if w.sink.Size < 0 || whole {
+	if w.sink.Size < 0 || w.whole() {
 		return nil
 	}
 	return s.wrongLength(w, arg)

@@ -37,8 +37,9 @@ func (s *session) askStat(arg string) {
 	case x.able.may("SIZE") && x.able.may("MDTM"):
 		lines = append(lines, "SIZE "+arg, "MDTM "+arg)
 	}
-	if len(lines) > 1 {
+	if len(lines) > 1 || x.w.ahead.portBehind() {
 		x.w.ask(x.ctx, lines...)
+		x.dialAhead() // to the port that was asked for behind the last download
 	}
 }
 

@@ -112,7 +112,14 @@ func (w *wire) startTLS(ctx context.Context, c *tls.Config) (tls.ConnectionState
 // send sends one command, unless that was done ahead of its turn, and makes its
 // reply the next. secret is what the log must not show of it.
 func (w *wire) send(ctx context.Context, line, secret string) error {
-	if i := w.ahead.find(line); i >= 0 {
+	i := w.ahead.find(line)
+	if i >= 0 && w.ahead.queue[i].behind {
+		if err := w.hear(ctx, i+1); err != nil {
+			return err
+		}
+		i = w.ahead.find(line) // it may have been refused
+	}
+	if i >= 0 {
 		return w.claim(ctx, i)
 	}
 	if err := w.settle(ctx); err != nil {
