@@ -179,6 +179,7 @@ func (b *bench) header(r report) {
 	fmt.Fprintf(b.out, "servers: OpenSSH sshd (%s), vsftpd, proftpd (AES-128-GCM where the client can choose)\n", cipher)
 	fmt.Fprintln(b.out, "every result is checked by its size, in the warm-up by its SHA-256, outside the timing")
 	fmt.Fprintln(b.out, "CPU is the client's; of all: with the server and the proxy, which share the processors")
+	fmt.Fprintln(b.out, "a run is repeated, up to", patience, "times, if a hypervisor kept the processors for more than a tenth of it")
 	fmt.Fprintln(b.out, "peak RSS is that of the largest process; the kernel counts the supervisor that starts it, so below 8 MiB nothing shows")
 	fmt.Fprintln(b.out, "what each client does for a file beyond reading the server's replies:")
 	seen := map[string]bool{}

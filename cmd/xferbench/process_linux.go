@@ -30,7 +30,7 @@ func supervise(argv []string) error {
 	signal.Notify(term, syscall.SIGTERM)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	busyBefore := busy()
+	busyBefore, stolenBefore := ticks()
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		return err
@@ -55,7 +55,8 @@ func supervise(argv []string) error {
 			break
 		}
 		if pid == cmd.Process.Pid {
-			m.Wall, m.Machine, status = time.Since(began), busy()-busyBefore, s
+			busy, stolen := ticks()
+			m.Wall, m.Machine, m.Stolen, status = time.Since(began), busy-busyBefore, stolen-stolenBefore, s
 			// What it left behind may finish, but not for ever.
 			time.AfterFunc(5*time.Second, func() { term <- syscall.SIGTERM })
 		}
@@ -125,21 +126,27 @@ func kernel() string {
 	return "Linux " + unix.ByteSliceToString(u.Release[:])
 }
 
-// busy is the time that all processors together have worked since the machine
-// started (proc_stat(5)): in steps of 10 ms each, without what a hypervisor kept.
-func busy() (sum time.Duration) {
+// ticks is the time that all processors together have worked since the machine
+// started, and the time that they wanted to and a hypervisor kept them from it
+// (proc_stat(5)). Each processor's is in steps of 10 ms.
+func ticks() (busy, stolen time.Duration) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	// cpu user nice system idle iowait irq softirq …
+	// cpu user nice system idle iowait irq softirq steal …
 	line, _, _ := strings.Cut(string(text), "\n")
 	for i, field := range strings.Fields(line) {
-		if n, err := strconv.Atoi(field); err == nil && (i < 4 || i == 6 || i == 7) {
-			sum += time.Duration(n) * 10 * time.Millisecond
+		n, err := strconv.Atoi(field)
+		switch d := time.Duration(n) * 10 * time.Millisecond; {
+		case err != nil:
+		case i <= 3, i == 6, i == 7:
+			busy += d
+		case i == 8:
+			stolen = d
 		}
 	}
-	return sum
+	return busy, stolen
 }
 
 // load is how many processes want a processor, on average of the last minute.

@@ -18,11 +18,16 @@ type measurement struct {
 	// Machine is what all processors worked meanwhile: the client, the server
 	// and the proxy. Half of it, on two processors, is the least Wall can be.
 	Machine time.Duration `json:"machine"`
+	// Stolen is how long a hypervisor kept the processors meanwhile.
+	Stolen time.Duration `json:"stolen"`
 	// RSS is the peak memory of its largest process, in bytes.
 	RSS int64 `json:"rss"`
 	// Err is why the run does not count.
 	Err string `json:"error,omitempty"`
 }
+
+// disturbed says that a run tells more about other machines than about this one.
+func (m measurement) disturbed() bool { return m.Stolen > m.Wall/10 }
 
 // result is what a client needed for a workload: the median of each quantity
 // over the runs that succeeded.
@@ -31,6 +36,15 @@ type result struct {
 	measurement
 	Runs     []measurement `json:"runs,omitempty"`
 	Failures []string      `json:"failures,omitempty"`
+}
+
+func (r result) disturbedRuns() (n int) {
+	for _, m := range r.Runs {
+		if m.disturbed() {
+			n++
+		}
+	}
+	return n
 }
 
 // row is a workload with the clients' results.
@@ -157,6 +171,9 @@ func (r row) write(out io.Writer) {
 			x.CPU.Seconds(), x.Machine.Seconds(), float64(x.RSS)/MiB, len(x.Runs))
 		if n := len(x.Failures); n > 0 {
 			fmt.Fprintf(t, ", %d more failed: %s", n, x.Failures[n-1])
+		}
+		if n := x.disturbedRuns(); n > 0 {
+			fmt.Fprintf(t, ", %d of them disturbed", n)
 		}
 		fmt.Fprintln(t)
 	}

@@ -75,6 +75,14 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+func TestDisturbed(t *testing.T) {
+	for stolen, want := range map[time.Duration]bool{0: false, time.Second: false, 1010 * time.Millisecond: true} {
+		if got := (measurement{Wall: 10 * time.Second, Stolen: stolen}).disturbed(); got != want {
+			t.Errorf("%v of 10 s stolen: disturbed is %v", stolen, got)
+		}
+	}
+}
+
 func TestSummarise(t *testing.T) {
 	runs := []measurement{{Wall: 3, CPU: 10, Machine: 1, RSS: 5}, {Wall: 1, CPU: 30, Machine: 3, RSS: 4}, {Wall: 2, CPU: 20, Machine: 8, RSS: 9}}
 	medians := measurement{Wall: 2, CPU: 20, Machine: 3, RSS: 5}
@@ -101,6 +109,7 @@ func TestSummarise(t *testing.T) {
 // exampleRows are the rows of the golden files.
 func exampleRows() []row {
 	full := row{workload: workload{Server: "sftp", Op: "put", Size: GiB, Wall: 0.75, CPU: 1, RSS: 16}, Results: results("it broke")}
+	full.Results[0].Runs = []measurement{{Wall: 3 * time.Second, Stolen: 200 * time.Millisecond}, {Wall: 3 * time.Second, Stolen: 400 * time.Millisecond}}
 	full.Results[1].Failures = []string{"the server hung up"}
 	tree := row{workload: workload{Server: "ftp", Op: "get", Size: 4 * KiB, Files: 1000, RTT: 20 * ms, Wall: 0.5}, Results: results("")}
 	alone := row{workload: workload{Server: "sftp", Op: "put", Size: 1, Files: 1_000_000, RSS: 128}, Results: results("")[:1]}
