@@ -76,8 +76,9 @@ func (a *app) put(ctx context.Context, sources []string, dst string, m *many) er
 	n := 1
 	if m.several(sources) {
 		n = m.atOnce(to)
+	} else {
+		to.ssh.Need = sizeOf(sources[0])
 	}
-	to.ssh.Need = sizeOf(sources[0])
 	u := &upload{app: a, links: m.links(a, to, engine, n), to: to, turns: m.turns()}
 	name := "put " + policy.Sanitize(sources[0])
 	if err := u.aim(ctx, name, dst, sources, m); err != nil {
