@@ -65,6 +65,10 @@ type Job struct {
 	// Remote is the server's path of the file.
 	Remote   string
 	OnExists OnExists
+	// Listed is what the server said of the file of a Get a while ago, in a listing:
+	// with Extras.GetCompares it is not asked again, unless the file has changed
+	// since. nil if it said nothing.
+	Listed *Info
 	// InPlace writes the target itself instead of a temporary file beside it; for
 	// servers that know no rename, and for local files that can't be replaced, as
 	// mount points can't. A failure then leaves a partial target.

@@ -106,6 +106,8 @@ type Extras struct {
 	// PutVerifies: a Put that succeeds has asked the server for the file's
 	// size after the last byte.
 	PutVerifies bool
+	// GetCompares: Get obeys Sink.ModTime.
+	GetCompares bool
 	// ReplacesOnRename: Rename onto an existing file is known to replace it.
 	ReplacesOnRename bool
 	// TimePrecision is the precision of Info.ModTime from Stat: 1 s, 1 min; 0 unknown.
@@ -185,6 +187,10 @@ type Sink struct {
 	W io.Writer
 	// Size is the expected length of the whole file in bytes, -1 when unknown.
 	Size int64
+	// ModTime, if it is not zero, is the time that the file must have besides: with
+	// Extras.GetCompares a Get of any other ends with policy.CauseRemoteChanged
+	// before anything is written.
+	ModTime time.Time
 	// Progress and Wait are as in Source.
 	Progress func(pos int64)
 	Wait     func(ctx context.Context, n int) error

@@ -43,7 +43,10 @@ type channel struct {
 func (c *connection) open(ctx context.Context) (*channel, error) {
 	ch, err := call(ctx, c, c.limits.Reply, func() (*channel, error) {
 		ch := &channel{conn: c, packet: safePacket, asked: make(chan struct{})}
-		err := ch.start(true)
+		at, err := c.slot()
+		if err == nil {
+			err = ch.start(at, true)
+		}
 		if err == nil {
 			err = ch.greet()
 		}
@@ -59,40 +62,53 @@ func (c *connection) open(ctx context.Context) (*channel, error) {
 // another starts a further server like this one, for file data, in one round
 // trip instead of three: what works once is not asked about again, and requests
 // may follow the greeting at once. That it did not come shows in their answers.
-func (ch *channel) another(ctx context.Context) (*channel, error) {
+func (ch *channel) another(ctx context.Context, from func() (slot, error)) (*channel, error) {
 	return call(ctx, ch.conn, ch.conn.limits.Reply, func() (*channel, error) {
+		at, err := from()
+		if err != nil {
+			return nil, err
+		}
 		next := &channel{conn: ch.conn}
-		if err := next.start(false); err != nil {
+		if err := next.start(at, false); err != nil {
 			return nil, err
 		}
 		go func() { _, _ = io.Copy(io.Discard, next.tap) }() // ends with the channel
-		_, err := next.tap.Write(binary.BigEndian.AppendUint32([]byte{0, 0, 0, 5, fxpInit}, 3))
+		_, err = next.tap.Write(binary.BigEndian.AppendUint32([]byte{0, 0, 0, 5, fxpInit}, 3))
 		return next, err
 	})
 }
 
-// start opens the channel and asks for the subsystem, confirm whether it is there.
-func (ch *channel) start(confirm bool) error {
+// slot is a channel on which nothing runs yet.
+type slot struct {
+	ssh.Channel
+	requests <-chan *ssh.Request
+}
+
+// slot opens one. Not with ssh.Session: it loses how the server's process ended.
+func (c *connection) slot() (slot, error) {
 	began := time.Now()
-	raw, requests, err := ch.conn.client.OpenChannel("session", nil)
-	if err != nil {
-		return err
+	ch, requests, err := c.client.OpenChannel("session", nil)
+	if err == nil {
+		c.sawRTT(time.Since(began)) // what follows takes longer: a process is started
 	}
-	ch.conn.sawRTT(time.Since(began)) // what follows takes longer: a process is started
-	go ch.listen(raw, requests)
+	return slot{ch, requests}, err
+}
+
+// start asks for the subsystem, confirm whether it is there.
+func (ch *channel) start(at slot, confirm bool) error {
+	go ch.listen(at, at.requests)
 	if ch.conn.forwards {
-		_, _ = raw.SendRequest("auth-agent-req@openssh.com", false, nil) // fails with what follows
+		_, _ = at.SendRequest("auth-agent-req@openssh.com", false, nil) // fails with what follows
 	}
-	// Not ssh.Session: it loses how the server's process ended.
-	ok, err := raw.SendRequest("subsystem", confirm, ssh.Marshal(struct{ Name string }{"sftp"}))
+	ok, err := at.SendRequest("subsystem", confirm, ssh.Marshal(struct{ Name string }{"sftp"}))
 	if err == nil && confirm && !ok {
 		err = fmt.Errorf("%w: there is no subsystem sftp", errNotSFTP)
 	}
 	if err != nil {
-		_ = raw.Close() // never used
+		_ = at.Close() // never used
 		return err
 	}
-	ch.tap = newTap(&counted{raw, &ch.conn.moved})
+	ch.tap = newTap(&counted{at, &ch.conn.moved})
 	return nil
 }
 

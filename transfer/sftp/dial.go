@@ -31,8 +31,9 @@ type Options struct {
 	Timeouts transfer.Timeouts
 	// Facts are what is remembered about the server.
 	Facts transfer.Facts
-	// Need is the size in bytes of the file that comes first, 0 if that is not
-	// known: the channels for it are opened as soon as there are any.
+	// Need is the size in bytes of the file that comes first: the channels for it
+	// are opened as soon as there are any. -1: there is one, whose size is not known
+	// yet; 0: there may be none.
 	Need int64
 	// DialContext opens the connection, in place of net.Dialer: a proxy, a
 	// Command. nil dials TCP.

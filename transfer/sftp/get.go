@@ -20,10 +20,19 @@ func (s *session) Get(ctx context.Context, path string, off int64, dst transfer.
 	if left := dst.Size - off; left > 0 && left <= bestPacket && left <= int64(s.control.packetFor(ctx, left)) {
 		n, done, err := s.getSmall(ctx, path, off, out)
 		if done || err != nil {
-			return n, err
+			return n, s.compared(dst, err)
 		}
 	}
-	return s.getLarge(ctx, path, off, out)
+	n, err := s.getLarge(ctx, path, off, out)
+	return n, s.compared(dst, err)
+}
+
+// compared notes that a file was not what a listing had said.
+func (s *session) compared(dst transfer.Sink, err error) error {
+	if f, ok := err.(*policy.Fault); ok && !dst.ModTime.IsZero() && f.Cause == policy.CauseRemoteChanged {
+		s.differs.Store(true)
+	}
+	return err
 }
 
 // getSmall fetches what fits one packet in two round trips: open, then read and
@@ -58,6 +67,9 @@ func (s *session) getSmall(ctx context.Context, path string, off int64, out *out
 	if err == nil && a.flags&attrSize != 0 && int64(a.size) != out.dst.Size {
 		return 0, true, changed(path, int64(a.size), out.dst.Size)
 	}
+	if out.isOther(a, err) {
+		return 0, true, modified(path)
+	}
 	if int64(m) < want {
 		return 0, false, nil
 	}
@@ -75,13 +87,15 @@ func (s *session) getLarge(ctx context.Context, path string, off int64, out *out
 		open: func(ctx context.Context, ch *channel) (*file, error) { return ch.openFile(ctx, path, openRead) },
 		pace: out.dst.Wait,
 	}
-	b.ask(ctx)
+	working := b.prepare(ctx)
+	b.ask(working)
 	f, err := s.control.openFile(ctx, path, openRead)
 	if err != nil {
 		b.spare()
 		return 0, s.control.fault(policy.Data, "open", path, err)
 	}
-	end, before, err := f.extent(ctx, path, out.dst.Size)
+	close(b.begun)
+	end, before, err := f.extent(ctx, path, out)
 	if err != nil {
 		b.spare()
 		f.letGo()
@@ -90,12 +104,12 @@ func (s *session) getLarge(ctx context.Context, path string, off int64, out *out
 	if b.size < 0 && end != unknownEnd {
 		b.size = end - off
 	}
-	b.ask(ctx)
+	b.ask(working)
 	list := newChunks(off, end, s.control.packetFor(ctx, end-off), b.reach())
 	list.progress = out.dst.Progress
 	list.deliver = func(p *chunk) error { return out.write(p.data(), p.off) }
 	b.list, b.work = list, func(f *file, p *chunk) error { return fetch(f, p, path, list, end) }
-	b.run(ctx, f)
+	b.run(working, f)
 	defer b.release()
 	defer b.letGo()
 	mark, _, err := list.result()
@@ -108,8 +122,12 @@ func (s *session) getLarge(ctx context.Context, path string, off int64, out *out
 // extent finds where the file ends: as the handle says, else as was expected,
 // else at the first SSH_FX_EOF. before is set if the size was expected, and has
 // to stay what it is.
-func (f *file) extent(ctx context.Context, path string, expected int64) (end int64, before *attrs, err error) {
+func (f *file) extent(ctx context.Context, path string, out *output) (end int64, before *attrs, err error) {
+	expected := out.dst.Size
 	a, err := f.stat(ctx)
+	if out.isOther(a, err) {
+		return 0, nil, modified(path)
+	}
 	if _, answered := err.(*status); answered || err == nil && a.flags&attrSize == 0 {
 		if expected < 0 {
 			return unknownEnd, nil, nil
@@ -167,9 +185,17 @@ func (f *file) unchanged(ctx context.Context, path string, before *attrs) error 
 }
 
 func changed(path string, now, before int64) error {
+	if now == before {
+		return modified(path)
+	}
+	return isNot(path, fmt.Sprintf("it has %d bytes now, it had %d", now, before))
+}
+
+func modified(path string) error { return isNot(path, "its modification time is not what it was") }
+
+func isNot(path, text string) error {
 	return &policy.Fault{
-		Protocol: policy.SFTP, Phase: policy.Data, Op: "read", Path: path, Cause: policy.CauseRemoteChanged,
-		Text: fmt.Sprintf("it has %d bytes now, it had %d", now, before),
+		Protocol: policy.SFTP, Phase: policy.Data, Op: "read", Path: path, Cause: policy.CauseRemoteChanged, Text: text,
 	}
 }
 
@@ -189,6 +215,14 @@ func newOutput(dst transfer.Sink) *output {
 		}
 	}
 	return out
+}
+
+// isOther says whether the file lacks the time that it must have. a and err are the
+// answer to FSTAT.
+func (out *output) isOther(a attrs, err error) bool {
+	want := out.dst.ModTime
+	_, refused := err.(*status)
+	return !want.IsZero() && (refused || err == nil && (a.flags&attrTime == 0 || int64(a.time) != want.Unix()))
 }
 
 func (out *output) write(b []byte, off int64) (err error) {

@@ -1,15 +1,20 @@
 package sftp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
 )
 
 const (
@@ -21,16 +26,24 @@ const (
 	window = 2 << 20
 	// depth is how many READs or WRITEs are under way on one channel at least.
 	depth = 4
-	// spread is how far apart pieces under way may be, in bytes: more than can
-	// be under way on all channels, so that none has to wait for another.
-	spread = 24 << 20
+	// spread is how far apart pieces under way may be, in bytes: half as much again
+	// as can be under way on all channels, so that none has to wait for another. A
+	// piece that the window cuts in two takes a round trip longer than the others.
+	spread = 32 << 20
 	// fullRate is what a processor encrypts at most, in bytes per second: no more
 	// windows are wanted than it fills.
 	fullRate = 400 << 20
 	// grace is how long pieces under way may take after a transfer was
 	// cancelled. After that the connection is closed.
 	grace = time.Second
+	// far is the round trip from which on one is worth saving by channels that may
+	// not be wanted.
+	far = 50 * time.Millisecond
 )
+
+// factChannels is the name of a fact: how many channels the server allows on one
+// connection.
+const factChannels = "channels"
 
 // errNoLane: no further channel is to be had.
 var errNoLane = errors.New("no further channel")
@@ -55,7 +68,7 @@ func (s *session) acquire(ctx context.Context) (*channel, error) {
 	s.lanes++
 	s.mu.Unlock()
 
-	ch, err := s.control.another(ctx)
+	ch, err := s.control.another(ctx, s.slot)
 	if err != nil {
 		s.noMore(err)
 		return nil, errNoLane
@@ -84,10 +97,61 @@ func (s *session) lane(ctx context.Context) chan *channel {
 	return lane
 }
 
+// slot gives a channel on which no server runs yet: one that was reserved, or another.
+func (s *session) slot() (slot, error) {
+	if s.slots != nil {
+		if at, ok := <-s.slots; ok {
+			return at, nil
+		}
+		if s.full != nil {
+			return slot{}, s.full
+		}
+	}
+	return s.conn.slot()
+}
+
+// reserve opens the channels that a large file would want; no server is started on
+// them. If it is known that fewer are allowed, no more are asked for: OpenSSH logs
+// each refusal as an error.
+func (s *session) reserve() {
+	n := s.most
+	if allowed, err := strconv.Atoi(s.o.Facts[factChannels].Value); err == nil {
+		n = max(0, min(n, allowed-1))
+	}
+	given := 0
+	s.slots = make(chan slot, n)
+	var asked sync.WaitGroup
+	for range n {
+		asked.Go(func() {
+			at, err := s.conn.slot()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if err != nil {
+				s.full = err
+				return
+			}
+			given++
+			s.slots <- at
+		})
+	}
+	go func() {
+		asked.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if refused, ok := errors.AsType[*ssh.OpenChannelError](s.full); ok {
+			s.facts[factChannels] = transfer.Fact{Value: strconv.Itoa(given + 1), Reason: policy.Sanitize(refused.Error()), At: time.Now()}
+		}
+		close(s.slots)
+	}()
+}
+
 // expect asks for the channels that a transfer of size bytes will want. They are
 // there when it begins: far away that takes two round trips, and the server
 // starts a process for each.
 func (s *session) expect(ctx context.Context, size int64) {
+	if size < 0 && s.conn.rtt.Load() >= int64(far) {
+		s.reserve()
+	}
 	var lanes []chan *channel
 	for range s.conn.wanted(size) {
 		lanes = append(lanes, s.lane(ctx))
@@ -130,7 +194,13 @@ type bulk struct {
 	// pace is Source.Wait or Sink.Wait, nil for none.
 	pace func(ctx context.Context, n int) error
 
-	lanes   []chan *channel // further ones that were asked for
+	// begun is closed when the file is open on the first channel.
+	begun chan struct{}
+	// stop ends the context that prepare gave.
+	stop context.CancelCauseFunc
+	// lanes are the further channels that were asked for. Each comes with the file
+	// open on it, or is closed without.
+	lanes   []chan *file
 	growing sync.WaitGroup
 
 	asked   atomic.Int64 // pieces whose answers are due
@@ -141,15 +211,18 @@ type bulk struct {
 	lost  *channel // the first that was lost
 }
 
+// prepare gives the context of ask and run.
+func (b *bulk) prepare(ctx context.Context) context.Context {
+	b.begun = make(chan struct{})
+	ctx, b.stop = context.WithCancelCause(ctx)
+	return ctx
+}
+
 // run moves all pieces, beginning with the first file. It returns when nothing
 // more happens; the outcome is in the list.
 func (b *bulk) run(ctx context.Context, first *file) {
-	ctx, cancel := context.WithCancelCause(ctx)
 	b.list.laneAdded()
-	b.missing.Store(1)
-	if b.list.fill != nil { // a download would hold more pieces out of their turn
-		b.missing.Store(b.s.conn.windows())
-	}
+	b.missing.Store(b.s.conn.windows())
 	n := max(depth, window/b.list.size-1) // so that no request about a path waits for the window
 	if len(b.lanes) == 0 {
 		n = 2 * (n + 1) // so that the window is never left empty
@@ -157,7 +230,7 @@ func (b *bulk) run(ctx context.Context, first *file) {
 	leave := b.add(ctx, first, n)
 	b.grow(ctx, leave)
 	b.supervise(ctx)
-	cancel(errNoLane)
+	b.stop(errNoLane)
 	b.growing.Wait()
 }
 
@@ -170,9 +243,14 @@ func (b *bulk) share() int64 {
 	return window
 }
 
-// reach is the spread of a download, whose pieces take memory: the shares of all
-// channels, and one by which a channel may fall behind.
-func (b *bulk) reach() int64 { return min(spread, int64(len(b.lanes)+2)*b.share()) }
+// reach is the spread of a download, whose pieces take memory: nearby the shares of
+// all channels, and one by which a channel may fall behind.
+func (b *bulk) reach() int64 {
+	if b.s.conn.windows() == 1 {
+		return int64(len(b.lanes)+2) * b.share()
+	}
+	return spread
+}
 
 // wanted is how many channels a transfer of size bytes wants for itself. Nearby it
 // is two: two processes on the server, and here decryption beside disk access. Far
@@ -304,10 +382,20 @@ func (b *bulk) supervise(ctx context.Context) {
 }
 
 // ask asks for the further channels that are still wanted: beside the first OPEN,
-// as both take a round trip, and behind it, when the way is known to be long.
+// as both take a round trip, and behind it, when the way is known to be long. The
+// file is opened on them only when the first OPEN has been answered, and never made
+// by that: a server to which each handle is an upload of its own (object stores)
+// refuses then, instead of keeping the one that is closed last.
 func (b *bulk) ask(ctx context.Context) {
 	for len(b.lanes) < b.s.conn.wanted(b.size) {
-		b.lanes = append(b.lanes, b.s.lane(ctx))
+		ch, lane := b.s.lane(ctx), make(chan *file, 1)
+		b.lanes = append(b.lanes, lane)
+		go func() {
+			defer close(lane)
+			if f, err := b.openLane(ctx, ch); err == nil {
+				lane <- f
+			}
+		}()
 	}
 }
 
@@ -317,8 +405,8 @@ func (b *bulk) grow(ctx context.Context, leave func(error)) {
 	for _, lane := range b.lanes {
 		b.list.laneAdded()
 		b.growing.Go(func() {
-			f, err := b.openLane(ctx, lane)
-			if err != nil {
+			f, ok := <-lane
+			if !ok {
 				b.list.laneLost(nil)
 				return
 			}
@@ -332,6 +420,12 @@ func (b *bulk) grow(ctx context.Context, leave func(error)) {
 }
 
 func (b *bulk) openLane(ctx context.Context, lane chan *channel) (*file, error) {
+	select {
+	case <-b.begun:
+	case <-ctx.Done():
+		go b.s.keep(lane)
+		return nil, context.Cause(ctx)
+	}
 	select {
 	case ch, ok := <-lane:
 		if !ok {
@@ -354,8 +448,14 @@ func (b *bulk) openLane(ctx context.Context, lane chan *channel) (*file, error) 
 
 // spare gives back the channels of a transfer that did not begin.
 func (b *bulk) spare() {
+	b.stop(errNoLane)
 	for _, lane := range b.lanes {
-		go b.s.keep(lane)
+		go func() {
+			if f, ok := <-lane; ok {
+				f.letGo()
+				b.s.release(f.ch)
+			}
+		}()
 	}
 }
 
@@ -391,9 +491,8 @@ func (b *bulk) letGo() {
 
 // fault describes why the transfer ended.
 func (b *bulk) fault(op, path string, err error) *policy.Fault {
-	ch := b.s.control
-	if b.lost != nil {
-		ch = b.lost
-	}
+	b.mu.Lock() // a worker may still be about to tell what it lost
+	ch := cmp.Or(b.lost, b.s.control)
+	b.mu.Unlock()
 	return ch.fault(policy.Data, op, path, err)
 }

@@ -130,6 +130,148 @@ func TestChannelsGrowWithTheWay(t *testing.T) {
 	}
 }
 
+// TestReservedChannels: where the way is long and the size of the file is not known
+// yet, channels are opened on which nothing runs. What the server refuses is not
+// asked for again, in a later run neither.
+func TestReservedChannels(t *testing.T) {
+	for name, tt := range map[string]struct {
+		rtt      time.Duration
+		need     int64
+		sessions int
+		known    string
+		asked    int    // channels, with the first one
+		learned  string // how many there may be
+		lanes    int    // of two that are wanted then
+		more     int    // channels asked for by that
+	}{
+		"far":                  {far, -1, 10, "", 10, "", 2, 0},
+		"near":                 {far - 1, -1, 10, "", 1, "", 2, 2},
+		"no file":              {far, 0, 10, "", 1, "", 2, 2},
+		"three allowed":        {far, -1, 3, "", 10, "3", 2, 0},
+		"two allowed":          {far, -1, 2, "", 10, "2", 1, 0},
+		"one allowed":          {far, -1, 1, "", 10, "1", 0, 0},
+		"known to allow three": {far, -1, 3, "3", 3, "", 2, 0},
+		"known to allow one":   {far, -1, 1, "1", 1, "", 0, 1},
+		"nonsense":             {far, -1, 10, "0", 1, "", 2, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := startLab(t, lab.SFTPConfig{
+				Quirks: lab.Quirks{MaxSessions: tt.sessions}, Script: []lab.Rule{{On: "subsystem", Do: lab.Wait(0)}},
+			})
+			s := dialLab(t, srv, func(o *Options) {
+				if tt.known != "" {
+					o.Facts = transfer.Facts{factChannels: {Value: tt.known}}
+				}
+			})
+			s.conn.rtt.Store(int64(tt.rtt))
+			s.expect(t.Context(), tt.need)
+			if s.slots != nil {
+				soon(t, s, "answers", func() bool {
+					return len(s.slots) == min(tt.asked, tt.sessions)-1 && s.facts[factChannels].Value == tt.learned
+				})
+			}
+			if n := srv.Log().Count("channel"); n != tt.asked {
+				t.Errorf("%d channels were asked for, want %d", n, tt.asked)
+			}
+			if n := srv.Fired("subsystem"); n != 1 {
+				t.Errorf("%d servers were started ahead of the file, want 1", n)
+			}
+			lanes := 0
+			for range 2 {
+				if ch, ok := <-s.lane(t.Context()); ok {
+					if _, err := ch.openFile(t.Context(), "/none", openRead); !is(err, fxNoSuchFile) {
+						t.Errorf("on a further channel: %v", err)
+					}
+					lanes++
+				}
+			}
+			if n := srv.Log().Count("channel") - tt.asked; lanes != tt.lanes || n != tt.more {
+				t.Errorf("%d further channels, for which %d more were asked for; want %d and %d", lanes, n, tt.lanes, tt.more)
+			}
+		})
+	}
+}
+
+// soon waits until a condition holds, which is looked at under the session's lock.
+func soon(t *testing.T, s *session, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		ok := holds()
+		s.mu.Unlock()
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: still not there", what)
+		}
+	}
+}
+
+// TestHandlesBesideTheFirst: a download opens the file on the further channels while
+// the first handle is asked about it, and gives them back if nothing comes of it.
+func TestHandlesBesideTheFirst(t *testing.T) {
+	const size = 9 << 20 // for which two more channels are wanted
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "f"), make([]byte, size), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	srv := startLab(t, lab.SFTPConfig{Root: root, Script: []lab.Rule{{On: "FSTAT", Do: lab.Ignore()}}})
+	s := dialLab(t, srv, withTimeout(30*time.Second))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error)
+	go func() {
+		_, err := s.Get(ctx, "/f", 0, transfer.Sink{W: io.Discard, Size: size})
+		done <- err
+	}()
+	wait, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	if err := srv.Await(wait, func(l lab.Log) bool { return l.Count("OPEN") == 3 }); err != nil {
+		t.Error("the further handles wait for the answer about the first: ", err)
+	}
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("no error")
+	}
+	if err := srv.Await(wait, func(l lab.Log) bool { return l.Count("CLOSE") == 3 }); err != nil {
+		t.Error("handles are left open: ", err)
+	}
+	soon(t, s, "the channels of the cancelled transfer", func() bool { return len(s.idle) == 2 })
+}
+
+// TestHandlesBehindTheFirst: an upload makes the file with its first handle. Were
+// others to make it too, a server might keep a file of its own for each.
+func TestHandlesBehindTheFirst(t *testing.T) {
+	srv := startLab(t, lab.SFTPConfig{Script: []lab.Rule{{On: "OPEN", Do: lab.Wait(100 * time.Millisecond).Then(lab.Reply(3, "Permission denied"))}}})
+	s := dialLab(t, srv, func(o *Options) { o.Need = 9 << 20 })
+	expected := len(s.coming)
+	if _, err := s.Put(t.Context(), "/f", 0, sourceOf(make([]byte, 9<<20))); err == nil {
+		t.Fatal("no error")
+	}
+	soon(t, s, "the channels of the refused transfer", func() bool { return len(s.idle) == expected })
+	if n := opens(srv, "/f"); n != 1 {
+		t.Errorf("%d handles were asked for, want 1: the file is not there", n)
+	}
+}
+
+// TestReach: nearby a download takes little memory; far away a piece may come a round
+// trip later than the others and holds up none.
+func TestReach(t *testing.T) {
+	s := &session{conn: &connection{}}
+	for _, tt := range []struct {
+		rtt   time.Duration
+		lanes int
+		want  int64
+	}{{time.Millisecond, 0, 2 << 20}, {time.Millisecond, 2, 4 << 20}, {20 * time.Millisecond, 5, spread}, {100 * time.Millisecond, 9, spread}} {
+		s.conn.rtt.Store(int64(tt.rtt))
+		b := &bulk{s: s, lanes: make([]chan *file, tt.lanes)}
+		if got := b.reach(); got != tt.want {
+			t.Errorf("%v, %d further channels: %d bytes, want %d", tt.rtt, tt.lanes, got, tt.want)
+		}
+	}
+}
+
 // TestAChannelDies: the server's process behind one of two channels is killed;
 // the transfer goes on over the other.
 func TestAChannelDies(t *testing.T) {
@@ -315,14 +457,17 @@ func TestGetIntoAFile(t *testing.T) {
 // requests about paths carries no file data any more. Where they can't, it goes on.
 func TestFirstChannelIsRelieved(t *testing.T) {
 	for name, tt := range map[string]struct {
+		get         bool
 		rtt         time.Duration
 		least, most uint32 // requests in the second half
 	}{
-		"near": {0, 0, 5}, // close, stat
-		"far":  {40 * time.Millisecond, 6, 80},
+		"put near": {false, 0, 0, 5}, // close, stat
+		"put far":  {false, 40 * time.Millisecond, 6, 80},
+		"get far":  {true, 40 * time.Millisecond, 6, 80},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv := startLab(t, lab.SFTPConfig{Quirks: lab.Quirks{MaxSessions: 3}})
+			root := t.TempDir()
+			srv := startLab(t, lab.SFTPConfig{Root: root, Quirks: lab.Quirks{MaxSessions: 3}})
 			_, via := through(t, srv.Addr(), tt.rtt)
 			s := dialLab(t, srv, via)
 			if tt.rtt == 0 {
@@ -334,14 +479,24 @@ func TestFirstChannelIsRelieved(t *testing.T) {
 				return s.control.tap.nextID
 			}
 			const size = 40 << 20
-			half := uint32(0)
-			src := sourceOf(content(size))
-			src.Progress = func(pos int64) {
+			data, half := content(size), uint32(0)
+			progress := func(pos int64) {
 				if half == 0 && pos > size/2 {
 					half = requests()
 				}
 			}
-			if _, err := s.Put(t.Context(), "/f", 0, src); err != nil {
+			var err error
+			if tt.get {
+				if err := os.WriteFile(filepath.Join(root, "f"), data, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				_, err = s.Get(t.Context(), "/f", 0, transfer.Sink{W: io.Discard, Size: size, Progress: progress})
+			} else {
+				src := sourceOf(data)
+				src.Progress = progress
+				_, err = s.Put(t.Context(), "/f", 0, src)
+			}
+			if err != nil {
 				t.Fatal(describe(err))
 			}
 			if n := requests() - half; n < tt.least || n > tt.most {

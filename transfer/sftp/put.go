@@ -92,7 +92,8 @@ func (s *session) putLarge(ctx context.Context, path string, off int64, in *inpu
 		work: func(f *file, p *chunk) error { return f.write(p) },
 		pace: in.src.Wait,
 	}
-	b.ask(ctx)
+	working := b.prepare(ctx)
+	b.ask(working)
 	f, err := s.control.openForPut(ctx, path, off, in.src.Mode)
 	if fault, ok := err.(*policy.Fault); ok && off > 0 && (fault.Code == fxUnsupported || fault.Code == fxFailure) {
 		// Object stores write a file once, from its start (AWS Transfer, Azure);
@@ -104,10 +105,11 @@ func (s *session) putLarge(ctx context.Context, path string, off int64, in *inpu
 		b.spare()
 		return 0, err
 	}
-	b.ask(ctx)
+	close(b.begun)
+	b.ask(working)
 	b.list = newChunks(off, in.end, s.control.packetFor(ctx, b.size), spread)
 	in.feed(b.list)
-	b.run(ctx, f)
+	b.run(working, f)
 	defer b.release()
 
 	mark, reached, err := b.list.result()
@@ -200,8 +202,7 @@ func (s *session) startFinish(fl *flight, files []*file, src *transfer.Source) {
 	for _, f := range files {
 		fl.add("close", f.ch, limit, f.ch.tap.start(f.closeRequest(), nil))
 	}
-	// The zero time is none that fits.
-	if sec := src.ModTime.Unix(); (len(files) == 1 || src.Temporary) && sec == int64(uint32(sec)) && s.can("mtime", "") {
+	if sec := src.ModTime.Unix(); (len(files) == 1 || src.Temporary) && fits(src.ModTime) && s.can("mtime", "") {
 		fl.given = timing{src.ModTime, len(files) > 1}
 		first.tap.post(newRequest(fxpSetstat).string(fl.path).uint32(attrTime).uint32(uint32(sec)).uint32(uint32(sec)))
 	}

@@ -29,6 +29,8 @@ type session struct {
 	mu      sync.Mutex
 	idle    []*channel      // for file data, without a transfer
 	coming  []chan *channel // for file data, asked for ahead of the transfer
+	slots   chan slot       // for file data, reserved; nil for none, closed when all answers are in
+	full    error           // why some were not given, once slots is closed
 	lanes   int             // for file data, in all
 	most    int             // lanes that the server allows, as far as is known
 	refused map[string]bool // abilities that the server does not have
@@ -38,7 +40,10 @@ type session struct {
 	timed map[string]timing
 
 	cannotVerify atomic.Bool
-	probes       probes
+	// differs: a file was not as a listing had it. Some servers list other times
+	// than they give for an open file.
+	differs atomic.Bool
+	probes  probes
 }
 
 // timing is the time that a file was given. In doubt is whether it kept it: a
@@ -238,6 +243,7 @@ func (s *session) Extras() transfer.Extras {
 		NoPutResume:   !s.can("resume", ""),
 		Spread:        spread,
 		PutVerifies:   !s.cannotVerify.Load(),
+		GetCompares:   !s.differs.Load(),
 		TimePrecision: time.Second,
 		Software:      s.software(),
 	}
@@ -286,6 +292,12 @@ func (s *session) can(op, extension string) bool {
 
 // setModTime sets both times: version 3 knows no way to set only one.
 func (s *session) setModTime(ctx context.Context, path string, t time.Time) error {
+	if !fits(t) {
+		return &policy.Fault{
+			Protocol: policy.SFTP, Phase: policy.Command, Op: "setstat", Path: path, Cause: policy.CauseNotOffered,
+			Text: "SFTP has no times before 1970 and after 2106",
+		}
+	}
 	s.mu.Lock()
 	given, done := s.timed[path]
 	done = done && given.time.Equal(t)

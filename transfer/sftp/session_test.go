@@ -237,22 +237,26 @@ func TestSlowIsNotSilent(t *testing.T) {
 		{On: "WRITE", When: lab.During, Do: lab.Throttle(200_000)},
 		{On: "READ", When: lab.During, Do: lab.Throttle(200_000)},
 	}})
-	s := dialLab(t, srv, withSilence(300*time.Millisecond))
-	data := content(500_000)
+	s := dialLab(t, srv, withSilence(silent))
+	data := content(600_000) // 3 s in each direction
 	put(t, s, "slow", data)
 	sameBytes(t, "what arrived", onDisk(t, root, "slow"), data)
 	sameBytes(t, "what came back", get(t, s, "slow"), data)
 }
 
+// silent is how long a server may be silent in these tests: far longer than this
+// machine may be, with everything running beside them.
+const silent = 2 * time.Second
+
 // TestAWaitingPipeIsNotTheServersSilence.
 func TestAWaitingPipeIsNotTheServersSilence(t *testing.T) {
 	t.Parallel()
-	s := dialLab(t, startLab(t, lab.SFTPConfig{Root: fill(t)}), withSilence(500*time.Millisecond))
+	s := dialLab(t, startLab(t, lab.SFTPConfig{Root: fill(t)}), withSilence(silent))
 	r, w := io.Pipe()
 	go func() {
 		for range 3 {
 			_, _ = w.Write(make([]byte, 300_000)) // Put may have failed
-			time.Sleep(1100 * time.Millisecond)
+			time.Sleep(2 * silent)
 		}
 		_ = w.Close()
 	}()
@@ -268,7 +272,7 @@ type slowWriter struct{ n int }
 
 func (w *slowWriter) Write(p []byte) (int, error) {
 	if w.n++; w.n == 2 {
-		time.Sleep(1200 * time.Millisecond)
+		time.Sleep(2 * silent)
 	}
 	return len(p), nil
 }
@@ -302,6 +306,42 @@ func TestCannotVerify(t *testing.T) {
 				t.Error("it still claims to verify")
 			}
 		})
+	}
+}
+
+// TestTimesThatDoNotFit: they would come out as others, a hundred years away.
+func TestTimesThatDoNotFit(t *testing.T) {
+	s := dialLab(t, startLab(t, lab.SFTPConfig{Root: fill(t)}))
+	put(t, s, "p", []byte("hello"))
+	before, err := s.Stat(t.Context(), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, year := range []int{1965, 2110} {
+		err := s.Extras().SetModTime(t.Context(), "p", time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC))
+		wantFault(t, err, policy.Fault{Phase: policy.Command, Op: "setstat", Cause: policy.CauseNotOffered})
+	}
+	if after, err := s.Stat(t.Context(), "p"); err != nil || !after.ModTime.Equal(before.ModTime) {
+		t.Errorf("the time is %v, %v; want %v", after.ModTime, err, before.ModTime)
+	}
+}
+
+// TestListingsDiffer: a server that gives no time for an open file, and so none to
+// compare with that of the listing, is not asked in vain for each file.
+func TestListingsDiffer(t *testing.T) {
+	for _, size := range []int{1000, 1 << 20} {
+		rule := lab.Rule{On: "FSTAT", Do: lab.Reply(8, "Unsupported")}
+		s := dialLab(t, startLab(t, lab.SFTPConfig{Script: []lab.Rule{rule}}))
+		put(t, s, "p", content(size))
+		info, err := s.Stat(t.Context(), "p")
+		if err != nil || !s.Extras().GetCompares {
+			t.Fatalf("it should compare at first: %v", err)
+		}
+		_, err = s.Get(t.Context(), "p", 0, transfer.Sink{W: io.Discard, Size: int64(size), ModTime: info.ModTime})
+		wantFault(t, err, policy.Fault{Phase: policy.Data, Op: "read", Cause: policy.CauseRemoteChanged})
+		if s.Extras().GetCompares {
+			t.Error("it still claims to compare")
+		}
 	}
 }
 

@@ -149,6 +149,9 @@ func (f *fields) attrs() attrs {
 	return a
 }
 
+// fits says whether ATTRS can hold the time, in seconds. The zero time does not fit.
+func fits(t time.Time) bool { return t.Unix() == int64(uint32(t.Unix())) }
+
 // info makes the attributes those of a file called name. longname is the line
 // of "ls -l" that comes with a listing (§7, SSH_FXP_NAME), else "".
 func (a attrs) info(name, longname string) transfer.Info {
@@ -202,9 +205,12 @@ func fileMode(m uint32) fs.FileMode {
 	case 0o020000:
 		mode |= fs.ModeDevice | fs.ModeCharDevice
 	}
-	for bit, flag := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if m&bit != 0 {
-			mode |= flag
+	for _, special := range [...]struct {
+		bit  uint32
+		mode fs.FileMode
+	}{{0o4000, fs.ModeSetuid}, {0o2000, fs.ModeSetgid}, {0o1000, fs.ModeSticky}} {
+		if m&special.bit != 0 {
+			mode |= special.mode
 		}
 	}
 	return mode

@@ -54,6 +54,7 @@ var breakages = []struct {
 	{"put starts where the file stands", "put from a file", func(s *brokenSession) { s.putFromPosition = true }},
 	{"get ignores the offset", "get resumes", func(s *brokenSession) { s.getOffset = func(int64) int64 { return 0 } }},
 	{"get writes a file where it stands", "get into a file", func(s *brokenSession) { s.getToPosition = true }},
+	{"get takes any version", "get of a listed version", func(s *brokenSession) { s.anyVersion = true }},
 	{"no progress", "progress", func(s *brokenSession) { s.noProgress = true }},
 	{"source's error swallowed", "source fails", func(s *brokenSession) { s.swallows = true }},
 	{"sink's error swallowed", "sink fails", func(s *brokenSession) { s.swallows = true }},
@@ -212,6 +213,7 @@ type brokenSession struct {
 	deaf, readsAhead, confused                            bool
 	closesLate, alwaysAlive                               bool
 	leaks, leaksFiles, gap                                bool
+	anyVersion                                            bool
 
 	late *transfer.Info // the reply that a cancelled Stat did not wait for
 }
@@ -301,6 +303,9 @@ func (s *brokenSession) Get(ctx context.Context, p string, off int64, dst transf
 	}
 	if s.noProgress {
 		dst.Progress = nil
+	}
+	if s.anyVersion {
+		dst.ModTime = time.Time{}
 	}
 	if f, ok := dst.W.(*os.File); ok && s.getToPosition {
 		dst.W = struct{ io.Writer }{f}

@@ -10,7 +10,9 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing/iotest"
+	"time"
 
+	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
 )
 
@@ -124,6 +126,33 @@ func testGetResumes(e *env) {
 		name := fmt.Sprint(part.size)
 		e.put(name, content(part.size))
 		e.same(fmt.Sprintf("%d from %d on", part.size, part.off), e.get(e.path(name), int64(part.off)), content(part.size)[part.off:])
+	}
+}
+
+// testGetListed: a file that is not what was listed is not written anywhere.
+func testGetListed(e *env) {
+	if !e.s.Extras().GetCompares {
+		return // testExtras says whether that is right
+	}
+	for _, size := range []int{0, 1, 1000, 1_000_000} {
+		name := fmt.Sprint(size)
+		e.put(name, content(size))
+		listed := e.list(e.s, e.dir)[name].ModTime
+		for _, off := range []time.Duration{0, time.Second, -time.Hour} {
+			var got bytes.Buffer
+			_, err := e.s.Get(e.ctx, e.path(name), 0, transfer.Sink{W: &got, Size: int64(size), ModTime: listed.Add(off)})
+			if off == 0 {
+				e.must(err)
+				e.same(name, got.Bytes(), content(size))
+				continue
+			}
+			if f := e.isFault(err); f == nil || f.Cause != policy.CauseRemoteChanged {
+				e.Errorf("%s, %v off: %v, want %s", name, off, err, policy.CauseRemoteChanged)
+			}
+			if got.Len() > 0 {
+				e.Errorf("%s, %v off: %d bytes of another version were written", name, off, got.Len())
+			}
+		}
 	}
 }
 

@@ -17,16 +17,17 @@ import (
 func testExtras(e *env) {
 	x := e.s.Extras()
 	for what, is := range map[string]struct{ offered, expected bool }{
-		"SetModTime": {x.SetModTime != nil, e.Can.SetModTime},
-		"Chmod":      {x.Chmod != nil, e.Can.Chmod},
-		"Replace":    {x.Replace != nil, e.Can.Replace},
-		"Lstat":      {x.Lstat != nil, e.Can.Links || e.Can.Lstat},
-		"Readlink":   {x.Readlink != nil, e.Can.Links},
-		"Symlink":    {x.Symlink != nil, e.Can.Links},
-		"Space":      {x.Space != nil, e.Can.Space},
-		"Realpath":   {x.Realpath != nil, e.Can.Realpath},
-		"Parallel":   {x.Parallel, e.Can.Parallel},
-		"Resume":     {x.Resume, e.Can.Resume},
+		"SetModTime":  {x.SetModTime != nil, e.Can.SetModTime},
+		"Chmod":       {x.Chmod != nil, e.Can.Chmod},
+		"Replace":     {x.Replace != nil, e.Can.Replace},
+		"Lstat":       {x.Lstat != nil, e.Can.Links || e.Can.Lstat},
+		"Readlink":    {x.Readlink != nil, e.Can.Links},
+		"Symlink":     {x.Symlink != nil, e.Can.Links},
+		"Space":       {x.Space != nil, e.Can.Space},
+		"Realpath":    {x.Realpath != nil, e.Can.Realpath},
+		"Parallel":    {x.Parallel, e.Can.Parallel},
+		"Resume":      {x.Resume, e.Can.Resume},
+		"GetCompares": {x.GetCompares, e.Can.GetCompares},
 		// A Put from an offset fails then, see testPutResumes.
 		"NoPutResume": {x.NoPutResume, e.Can.NoPutResume},
 	} {

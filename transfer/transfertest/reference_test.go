@@ -76,7 +76,7 @@ func (m *memory) fixture() Fixture {
 		},
 		Can: Abilities{
 			Protocol: policy.SFTP, SetModTime: true, Chmod: true, Replace: true, Links: true, Space: true,
-			Realpath: true, Parallel: true, Resume: true, TimePrecision: time.Second, Truncates: true, NameMax: memoryNameMax,
+			Realpath: true, Parallel: true, Resume: true, GetCompares: true, TimePrecision: time.Second, Truncates: true, NameMax: memoryNameMax,
 		},
 	}
 }
@@ -225,6 +225,9 @@ func (s *memorySession) Get(ctx context.Context, p string, off int64, dst transf
 	s.m.mu.Unlock()
 	if err != nil {
 		return 0, err
+	}
+	if !dst.ModTime.IsZero() && !dst.ModTime.Equal(n.modTime.Truncate(time.Second)) {
+		return 0, &policy.Fault{Protocol: policy.SFTP, Phase: policy.Data, Op: "read", Path: p, Cause: policy.CauseRemoteChanged, Text: "changed"}
 	}
 	w := dst.W
 	if f, ok := w.(*os.File); ok {
@@ -434,7 +437,7 @@ func (s *memorySession) Extras() transfer.Extras {
 		x.TimePrecision = time.Minute
 		return x
 	}
-	x.Parallel, x.Resume, x.TimePrecision = true, true, time.Second
+	x.Parallel, x.Resume, x.GetCompares, x.TimePrecision = true, true, true, time.Second
 	x.SetModTime = func(ctx context.Context, p string, t time.Time) error {
 		return s.change(ctx, p, func(n *node) { n.modTime = t })
 	}

@@ -46,7 +46,7 @@ type Abilities struct {
 	Protocol policy.Protocol
 	// These are the Extras of the same name; Links stands for Lstat, Readlink
 	// and Symlink.
-	SetModTime, Chmod, Replace, Links, Space, Realpath, Parallel, Resume bool
+	SetModTime, Chmod, Replace, Links, Space, Realpath, Parallel, Resume, GetCompares bool
 	// Lstat alone: the server knows no links, and says of each file what it is.
 	Lstat bool
 	// NoPutResume is as in the Extras.
@@ -93,6 +93,7 @@ var tests = []struct {
 	{name: "put discards beyond the offset", run: testPutDiscards},
 	{name: "get resumes", run: testGetResumes},
 	{name: "get into a file", run: testGetIntoFile},
+	{name: "get of a listed version", run: testGetListed},
 	{name: "progress", run: testProgress},
 	{name: "source fails", run: testSourceFails},
 	{name: "sink fails", run: testSinkFails},
