@@ -1,10 +1,10 @@
 // Package ledger is what xfer remembers outside a single run, and what all
 // processes of one user on one machine share.
 //
-// It owns the database of host facts, refused logins, runs and deliveries, the
-// kernel locks that keep two processes off the same work, and the connections
-// and bytes per second that a host is given. It refuses to know what is
-// transferred and how, and decides nothing about failures.
+// It owns the database of host facts, refused logins, runs, deliveries and what
+// was begun, the kernel locks that keep two processes off the same work, and the
+// connections and bytes per second that a host is given. It refuses to know what
+// is transferred and how, and decides nothing about failures.
 //
 // What must outlive a process is in the database (Ledger). What must die with
 // it, however it dies, is a kernel lock (Locks, Slots). Waiting for either is

@@ -70,4 +70,9 @@ CREATE INDEX deliveries_name ON deliveries (source, target);
 CREATE INDEX deliveries_open ON deliveries (id) WHERE outcome = '';
 CREATE INDEX deliveries_began ON deliveries (began);
 CREATE INDEX deliveries_job ON deliveries (job, began);
+`, `
+CREATE TABLE begun (
+	what TEXT NOT NULL PRIMARY KEY,
+	at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 `}
