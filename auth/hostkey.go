@@ -55,7 +55,7 @@ type HostKeys struct {
 // DefaultKnownHosts are the files of OpenSSH: the person's, then the system's.
 func DefaultKnownHosts() []string {
 	files := []string{"/etc/ssh/ssh_known_hosts"}
-	if home, err := os.UserHomeDir(); err == nil {
+	if home := Home(); home != "" {
 		files = slices.Insert(files, 0, filepath.Join(home, ".ssh", "known_hosts"))
 	}
 	return files

@@ -153,8 +153,8 @@ func (k *Keys) warn(text string) {
 }
 
 func defaultKeyFiles() []string {
-	home, err := os.UserHomeDir()
-	if err != nil {
+	home := Home()
+	if home == "" {
 		return nil
 	}
 	var files []string

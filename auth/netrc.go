@@ -23,8 +23,8 @@ func NetrcPath() string {
 	if p := os.Getenv("NETRC"); p != "" {
 		return p
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
+	home := Home()
+	if home == "" {
 		return ""
 	}
 	if runtime.GOOS == "windows" {

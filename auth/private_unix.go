@@ -36,5 +36,18 @@ func checkOwned(f *os.File) error {
 	return nil
 }
 
+// CheckWritable refuses a file that anyone on the machine may write. That of a
+// group is let through: to have one is somebody's decision.
+func CheckWritable(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o002 != 0 {
+		return fmt.Errorf("anyone can write it (mode %04o), and it may name programs to run; run: chmod o-w %s", info.Mode().Perm(), f.Name())
+	}
+	return nil
+}
+
 // userID is the %i of ssh_config(5).
 func userID() string { return strconv.Itoa(os.Getuid()) }

@@ -29,7 +29,7 @@ func TestEveryCodeHasAVerdict(t *testing.T) {
 		if row.Code != code || row.Protocol != p {
 			t.Errorf("%v %d: row %s is about %v %d", p, code, row.Rule, row.Protocol, row.Code)
 		}
-		for phase := Connect; phase <= Finish; phase++ {
+		for phase := Command; phase <= Finish; phase++ {
 			v := Classify(&Fault{Protocol: p, Phase: phase, Op: "STOR", Code: code})
 			if v.Rule == "" || v.Head == "" || v.Means == "" || v.Next == "" || v.Kind == KindOK || v.Remedy == Proceed {
 				t.Errorf("%v %d in phase %v: not a failure with words: %+v", p, code, phase, v)
@@ -144,7 +144,7 @@ func TestEveryCauseHasARow(t *testing.T) {
 	if found < 60 {
 		t.Fatalf("only %d causes found in causes.go", found)
 	}
-	for phase := Connect; phase <= Finish; phase++ {
+	for phase := Command; phase <= Finish; phase++ {
 		if _, ok := RowOf("no-reply-" + phase.String()); !ok {
 			t.Errorf("no row for a missing reply in phase %v", phase)
 		}

@@ -74,11 +74,12 @@ const (
 	CauseLocalName       Cause = "local-name" // not a name this file system can hold
 	CauseLocalIO         Cause = "local-io"
 	CauseNotRegular      Cause = "not-a-regular-file"
-	CauseLocalChanged    Cause = "local-changed"  // the source changed while it was read
-	CauseLocalStream     Cause = "local-stream"   // a stream can't be read twice
-	CauseLocalLocked     Cause = "local-locked"   // another xfer works on this file
-	CauseBadName         Cause = "name-refused"   // CR, LF, NUL, "/" or ".." in a name
-	CauseRemoteChanged   Cause = "remote-changed" // the source changed while it was read
+	CauseLinkNotCopied   Cause = "link-not-copied" // a symbolic link, to a directory or elsewhere
+	CauseLocalChanged    Cause = "local-changed"   // the source changed while it was read
+	CauseLocalStream     Cause = "local-stream"    // a stream can't be read twice
+	CauseLocalLocked     Cause = "local-locked"    // another xfer works on this file
+	CauseBadName         Cause = "name-refused"    // CR, LF, NUL, "/" or ".." in a name
+	CauseRemoteChanged   Cause = "remote-changed"  // the source changed while it was read
 	CauseSize            Cause = "content-size"
 	CauseHash            Cause = "content-hash"
 	CauseNoHash          Cause = "no-server-hash"  // a checksum is demanded and the server has none
@@ -92,6 +93,8 @@ const (
 	CauseLedgerNewer      Cause = "ledger-newer"       // written by a later version of xfer
 	CauseSyncIncomplete   Cause = "sync-incomplete"    // nothing is deleted after a listing that failed
 	CauseSyncTooMany      Cause = "sync-too-many"      // more would be deleted than is allowed
+	CauseOverlap          Cause = "same-directory"     // source and target are one, or one is inside the other
+	CauseSameName         Cause = "same-name"          // two sources of one command have one target
 	CauseUnsettled        Cause = "delivery-unsettled" // it may have arrived, or not
 	CauseExpected         Cause = "file-missing"       // a job's files did not come in time
 	CauseNoTime           Cause = "no-time"            // the transfer would not be over when its time is

@@ -224,14 +224,14 @@ func TestNames(t *testing.T) {
 	for p := Local; p <= SFTP+1; p++ {
 		got = append(got, p.String())
 	}
-	for p := Connect; p <= Finish+1; p++ {
+	for p := Command; p <= Finish+1; p++ {
 		got = append(got, p.String())
 	}
 	want := "fail retry reconnect switch-mode diagnose reconcile proceed unknown(7)" +
 		" steady at-once slow few few-slow once unknown(6)" +
 		" refused ok usage content missing host target local temporary trust permission config cancelled unknown(13)" +
 		" local net tls ssh ftp sftp unknown(6)" +
-		" connect auth command data finish unknown(5)"
+		" command connect auth data finish unknown(5)"
 	if strings.Join(got, " ") != want {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}

@@ -85,10 +85,22 @@ func GiveUpOn(op string, f *Fault) *GaveUp {
 // Error reads "put report.csv: partner.example refused the upload (550 Permission denied)".
 func (g *GaveUp) Error() string {
 	s := fmt.Sprintf("%s: %s", g.Op, g.Verdict.Head)
-	if said := g.Last.Said(); said != g.Verdict.Head {
+	if said := g.Said(); said != "" && said != g.Verdict.Head {
 		s += " (" + said + ")"
 	}
 	return s
+}
+
+// Said is Fault.Said of the last fault, "" if that was only the end of the context:
+// the verdict says so.
+func (g *GaveUp) Said() string {
+	switch {
+	case g.Verdict.Rule == string(CauseCancelled) && errors.Is(g.Last, context.Canceled),
+		g.Verdict.Rule == string(CauseDeadline) && errors.Is(g.Last, context.DeadlineExceeded):
+		return ""
+	default:
+		return g.Last.Said()
+	}
 }
 
 // Unwrap gives the last fault and what ended the operation.

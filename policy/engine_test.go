@@ -235,6 +235,26 @@ func TestSFTP4IsDiagnosed(t *testing.T) {
 	})
 }
 
+// TestSaidWhenEnded: what failed before the end is told, the end itself not twice.
+func TestSaidWhenEnded(t *testing.T) {
+	for _, tt := range []struct {
+		cause Cause
+		last  error
+		want  string
+	}{
+		{CauseCancelled, context.Canceled, "put a: interrupted"},
+		{CauseDeadline, context.DeadlineExceeded, "put a: the time allowed by --deadline is over"},
+		{CauseCancelled, errors.New("connection refused"), "put a: interrupted (connection refused)"},
+		{CauseDeadline, errors.New("connection refused"), "put a: the time allowed by --deadline is over (connection refused)"},
+	} {
+		f := &Fault{Protocol: FTP, Op: "STOR", Text: tt.last.Error(), Err: tt.last}
+		g := &GaveUp{Op: "put a", Verdict: index.byRule[string(tt.cause)].Verdict(f), Last: f}
+		if g.Error() != tt.want {
+			t.Errorf("%q, want %q", g.Error(), tt.want)
+		}
+	}
+}
+
 func TestCancelledDuringTheDiagnosis(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -27,14 +27,15 @@ func (p Protocol) String() string { return nameOf(protocolNames[:], int(p)) }
 // means: before the data nothing has happened yet, after it everything may have.
 type Phase uint8
 
-// The phases in the order in which a transfer passes through them.
+// The phases. Command is the zero value: a fault that names no phase must not be
+// taken for one of the connection, which all other files would meet too.
 const (
+	// Command: a request and its reply, no file data involved.
+	Command Phase = iota
 	// Connect: TCP, proxy, greeting, TLS or SSH handshake, host key.
-	Connect Phase = iota
+	Connect
 	// Auth: USER, PASS, ACCT, an SSH authentication method.
 	Auth
-	// Command: a request and its reply, no file data involved.
-	Command
 	// Data: opening the data connection or moving file data.
 	Data
 	// Finish: every byte was sent, or a rename was asked for, and the reply
@@ -42,7 +43,7 @@ const (
 	Finish
 )
 
-var phaseNames = [...]string{"connect", "auth", "command", "data", "finish"}
+var phaseNames = [...]string{"command", "connect", "auth", "data", "finish"}
 
 func (p Phase) String() string { return nameOf(phaseNames[:], int(p)) }
 

@@ -14,6 +14,7 @@
 //	run.go       Run: the whole story of one put or get
 //	verify.go    size, checksum, read back; what may be continued
 //	publish.go   temporary names, what to do with an existing target, the rename
+//	mark.go      how far an upload got whose part does not say it
 //	ftp/         FTP and FTPS            sftp/         SFTP
 //	batch/       many transfers          ledger/       what is remembered between runs
 //	lab/         servers that misbehave  transfertest/ the suite every transport passes

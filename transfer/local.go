@@ -135,6 +135,74 @@ func (s *source) Close() {
 	}
 }
 
+// maxLinks is how many symbolic links may lead to one another.
+const maxLinks = 40
+
+// ThroughLinks is the file that a symbolic link of this machine leads to, path
+// itself if it is none. The file may be missing: then it is to be made there. A
+// link to a device or a pipe stays as it is: the system alone can follow those of
+// /proc. Links in a circle stay, too: to open them is an error.
+func ThroughLinks(path string) string {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return path
+	}
+	file := path
+	for range maxLinks {
+		to, err := os.Readlink(file)
+		if err != nil {
+			return file // it is no link, or not there
+		}
+		if !filepath.IsAbs(to) {
+			dir, _ := filepath.Split(file)
+			to = dir + to // not cleaned: dir/.. is elsewhere if dir is a link
+		}
+		file = to
+	}
+	return path
+}
+
+// isSpecial says whether a target is a device, a pipe or the like: it is written
+// into, and never replaced.
+func isSpecial(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.Mode().IsRegular() && !info.IsDir()
+}
+
+// openSpecial opens it, as soon as there is somebody at the other end of a pipe.
+// Once ctx is over, its writes fail.
+func openSpecial(ctx context.Context, path string) (f *os.File, end func() error, err error) {
+	type opened struct {
+		file *os.File
+		err  error
+	}
+	done := make(chan opened)
+	go func() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		select {
+		case done <- opened{f, err}:
+		case <-ctx.Done():
+			_ = f.Close() // nobody waits for it any more; nil is refused
+		}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, nil, policy.LocalFault("open", path, context.Cause(ctx))
+	case o := <-done:
+		if o.err != nil {
+			return nil, nil, policy.LocalFault("open", path, o.err)
+		}
+		f = o.file
+	}
+	stop := context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Unix(1, 0)) }) // a device needs none: it takes what it gets
+	return f, func() error {
+		stop()
+		if err := f.Close(); err != nil {
+			return policy.LocalFault("close", path, err)
+		}
+		return nil
+	}, nil
+}
+
 // part is the local end of a get: the temporary file beside the target, or the
 // target itself.
 type part struct {
@@ -155,7 +223,7 @@ func (r *run) openPart(info Info) (*part, func(), error) {
 	if err != nil {
 		return nil, nil, policy.LocalFault("open", path, err)
 	}
-	release, err := r.job.lock(abs)
+	release, err := r.lock(abs, r.result.Local)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -254,7 +322,7 @@ func syncDir(dir string) {
 }
 
 // checkLocalTarget is checkTarget for a get.
-func (r *run) checkLocalTarget(modTime time.Time) (proceed bool, err error) {
+func (r *run) checkLocalTarget(modTime time.Time, size int64) (proceed bool, err error) {
 	old, err := os.Stat(r.job.Local)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
@@ -264,6 +332,9 @@ func (r *run) checkLocalTarget(modTime time.Time) (proceed bool, err error) {
 	}
 	if old.IsDir() {
 		return false, &policy.Fault{Protocol: policy.Local, Op: "create", Path: r.job.Local, Cause: policy.CauseLocalDirectory, Text: "is a directory"}
+	}
+	if r.job.InPlace && old.Mode().IsRegular() && r.isUnfinished(old.Size(), size) {
+		return true, nil
 	}
 	switch r.job.OnExists {
 	case Fail:

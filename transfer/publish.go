@@ -42,14 +42,22 @@ func IsTemp(name string) bool {
 }
 
 // checkTarget looks at an existing target where the person's wish depends on it.
-// proceed is false when there is nothing to do.
-func (r *run) checkTarget(ctx context.Context, modTime time.Time) (proceed bool, err error) {
+// proceed is false when there is nothing to do. size is that of the source, -1 when
+// it is unknown.
+func (r *run) checkTarget(ctx context.Context, modTime time.Time, size int64) (proceed bool, err error) {
 	if r.job.OnExists == Replace {
 		return true, nil
 	}
 	info, err := r.statTarget(ctx, r.job.Remote)
 	if err != nil || info == nil {
 		return err == nil, err
+	}
+	noRename, err := r.link.known(ctx, factNoRename, factNoTempNames)
+	if err != nil {
+		return false, err
+	}
+	if (r.job.InPlace || noRename != nil) && r.isUnfinished(info.Size, size) {
+		return true, nil
 	}
 	switch r.job.OnExists {
 	case Fail:
@@ -67,6 +75,18 @@ func (r *run) checkTarget(ctx context.Context, modTime time.Time) (proceed bool,
 		return err == nil, err
 	}
 	return true, nil
+}
+
+// isUnfinished says whether a target of a transfer in place is what an earlier run
+// has left: it is less than the source. To skip it would pass half a file off as
+// the whole one, for ever.
+func (r *run) isUnfinished(there, size int64) bool {
+	if r.job.OnExists != Skip && r.job.OnExists != Newer || there < 0 || there >= size {
+		return false
+	}
+	r.unfinished = true
+	r.warn(fmt.Sprintf("the target exists with %d of %d bytes: taken for what an interrupted transfer in place has left, and written anew", there, size))
+	return true
 }
 
 // statTarget is stat for a file that may be missing: nil then.
@@ -121,13 +141,14 @@ func (r *run) setModTime(ctx context.Context, path string, t time.Time) {
 	if r.job.NoTimes || t.IsZero() {
 		return
 	}
-	err := r.engine.Do(ctx, r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) error {
+	op := r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) error {
 		if s.Extras().SetModTime == nil {
 			return nil // nothing was promised: FTP has no standard way
 		}
 		return s.Extras().SetModTime(ctx, path, t)
-	}))
-	if err != nil {
+	})
+	op.Diagnose = nil // it changes nothing, and may come between RNFR and RNTO
+	if err := r.engine.Do(ctx, op); err != nil {
 		r.warn("the modification time could not be set: " + policy.FaultOf(err).Said())
 	}
 }
@@ -137,7 +158,7 @@ func (r *run) publish(ctx context.Context, temp string) error {
 	final := r.result.Remote
 	if r.job.OnExists == Fail || r.job.OnExists == Skip {
 		// It may have appeared meanwhile.
-		if proceed, err := r.checkTarget(ctx, time.Time{}); err != nil || !proceed {
+		if proceed, err := r.checkTarget(ctx, time.Time{}, -1); err != nil || !proceed {
 			return err
 		}
 	}
@@ -207,7 +228,7 @@ func (r *run) chooseInPlace(ctx context.Context) error {
 		return err
 	}
 	there, err := r.statTarget(ctx, r.result.Remote)
-	if err == nil && there == nil {
+	if err == nil && (there == nil || r.unfinished) {
 		r.job.InPlace = true
 		r.warn("sent under its own name, without a temporary one: " + known.Reason + " (" + known.At.Format(time.DateOnly) + ")")
 	}

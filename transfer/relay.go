@@ -49,14 +49,14 @@ func (r *run) relay(ctx context.Context, src *relaySource) (err error) {
 		src.sum = &passed{hash: sha256.New()}
 	}
 	r.observer.size(src.info.Size)
-	if proceed, err := r.checkTarget(ctx, src.info.ModTime); err != nil || !proceed {
+	if proceed, err := r.checkTarget(ctx, src.info.ModTime, src.info.Size); err != nil || !proceed {
 		return err
 	}
 	temp := r.result.Remote
 	if !r.job.InPlace {
 		temp = tempName(r.result.Remote, src.identity())
 	}
-	release, err := r.job.lock(r.link.Location().Server() + " " + temp)
+	release, err := r.lockRemote(temp)
 	if err != nil {
 		return err
 	}
@@ -64,9 +64,12 @@ func (r *run) relay(ctx context.Context, src *relaySource) (err error) {
 
 	// 2. Send it, from where an earlier try got to.
 	if err := r.engine.Do(ctx, r.relayOp(src, temp)); err != nil {
+		r.noteMark(temp, err)
 		r.discard(ctx, temp, err)
 		return err
 	}
+
+	r.dropMark(ctx, temp)
 
 	// 3. Verify that what was sent is one state of the file, not a mixture.
 	if err := r.unchangedSource(ctx, src); err != nil {
@@ -107,6 +110,9 @@ func (r *run) relayOp(src *relaySource, temp string) policy.Op {
 		failed = target
 		off, err := r.resumeRelay(ctx, in, s, src, temp)
 		if err != nil {
+			return err
+		}
+		if err := r.startAt(ctx, s, temp, off); err != nil {
 			return err
 		}
 		r.begin(off)
@@ -252,7 +258,13 @@ func (r *run) resumeRelay(ctx context.Context, in, out Session, src *relaySource
 	if err != nil || info == nil || info.Size < 0 || src.info.Size < 0 || info.Size > src.info.Size {
 		return 0, err
 	}
-	off := max(0, min(max(r.safe, info.Size-out.Extras().Spread), info.Size))
+	safe := r.safe
+	if first {
+		if safe, err = r.mark(ctx, temp); err != nil {
+			return 0, err
+		}
+	}
+	off := max(0, min(max(safe, info.Size-out.Extras().Spread), info.Size))
 	if off == 0 || !first {
 		return off, nil
 	}

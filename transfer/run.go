@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/xfer-cli/xfer/policy"
@@ -56,6 +57,27 @@ type run struct {
 	safe, reached int64
 	// spoiled: what is at the target must not be continued.
 	spoiled bool
+	// spread: the server gets bytes out of order, so that the size of a part does
+	// not say how many have arrived without a gap.
+	spread bool
+	// unfinished: the target is less than the source, and taken for what an earlier
+	// run has left.
+	unfinished bool
+}
+
+// lockRemote keeps other processes off a file that grows on the server.
+func (r *run) lockRemote(temp string) (release func(), err error) {
+	loc := r.link.Location()
+	return r.lock(loc.Server()+" "+temp, loc.WithPath(r.result.Remote).String())
+}
+
+// lock makes a failure one of the target that the person knows.
+func (r *run) lock(key, target string) (release func(), err error) {
+	release, err = r.job.lock(key)
+	if f, ok := errors.AsType[*policy.Fault](err); ok && f.Cause == policy.CauseLocalLocked {
+		f.Path = target
+	}
+	return release, err
 }
 
 // begin is called when a try starts to move bytes at off.
@@ -92,7 +114,7 @@ func (r *run) put(ctx context.Context) error {
 	}
 	defer src.Close()
 	r.observer.size(src.size)
-	if proceed, err := r.checkTarget(ctx, src.modTime); err != nil || !proceed {
+	if proceed, err := r.checkTarget(ctx, src.modTime, src.size); err != nil || !proceed {
 		return err
 	}
 	if err := r.chooseInPlace(ctx); err != nil {
@@ -102,7 +124,7 @@ func (r *run) put(ctx context.Context) error {
 	if !r.job.InPlace {
 		temp = tempName(r.result.Remote, src.identity())
 	}
-	release, err := r.job.lock(r.link.Location().Server() + " " + temp)
+	release, err := r.lockRemote(temp)
 	if err != nil {
 		return err
 	}
@@ -112,9 +134,12 @@ func (r *run) put(ctx context.Context) error {
 	sum := r.summing(ctx, src)
 	defer sum.stop()
 	if err := r.send(ctx, src, temp); err != nil {
+		r.noteMark(temp, err)
 		r.discard(ctx, temp, err)
 		return err
 	}
+
+	r.dropMark(ctx, temp)
 
 	// 3. Verify that what was sent is one state of the file, not a mixture.
 	r.result.SHA256, err = sum.wait()
@@ -146,6 +171,9 @@ func (r *run) send(ctx context.Context, src *source, temp string) error {
 		}
 		off, err := r.resumePut(ctx, s, src, temp)
 		if err != nil {
+			return err
+		}
+		if err := r.startAt(ctx, s, temp, off); err != nil {
 			return err
 		}
 		moved := r.moved(off)
@@ -230,7 +258,13 @@ func (r *run) resumePut(ctx context.Context, s Session, src *source, temp string
 	if err != nil || info == nil || info.Size < 0 || info.Size > src.size {
 		return 0, err
 	}
-	off := min(max(r.safe, info.Size-s.Extras().Spread), info.Size)
+	safe := r.safe
+	if first {
+		if safe, err = r.mark(ctx, temp); err != nil {
+			return 0, err
+		}
+	}
+	off := min(max(safe, info.Size-s.Extras().Spread), info.Size)
 	if off <= 0 || !first {
 		r.safe = max(r.safe, off)
 		return max(off, 0), nil
@@ -248,17 +282,42 @@ func (r *run) get(ctx context.Context) error {
 	if r.job.Out != nil {
 		return r.stream(ctx)
 	}
-	// 1. What to fetch, and under which temporary name.
+	if s, _ := r.link.live(); s == nil || !s.Extras().GetCompares {
+		r.job.Listed = nil
+	}
+	if r.job.Listed != nil {
+		if err := r.getVersion(ctx, *r.job.Listed); !isChanged(err) {
+			return err
+		}
+		r.job.Listed, r.result.Tries, r.safe = nil, 0, 0
+	}
 	info, err := Stat(ctx, r.link, r.engine, r.job.Name(), r.job.Remote)
 	if err != nil {
 		return err
 	}
-	if info.IsDir() {
+	return r.getVersion(ctx, info)
+}
+
+func isChanged(err error) bool {
+	f, ok := errors.AsType[*policy.Fault](err)
+	return ok && f.Cause == policy.CauseRemoteChanged
+}
+
+// getVersion downloads the file that info describes.
+func (r *run) getVersion(ctx context.Context, info Info) error {
+	// 1. What to fetch, and under which temporary name.
+	switch {
+	case info.IsDir():
 		return r.fault(policy.CauseRemoteDirectory, r.job.Remote)
+	case info.Mode&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0:
+		return r.fault(policy.CauseNotRegular, r.job.Remote) // reading it might never end
 	}
 	r.observer.size(info.Size)
-	if proceed, err := r.checkLocalTarget(info.ModTime); err != nil || !proceed {
+	if proceed, err := r.checkLocalTarget(info.ModTime, info.Size); err != nil || !proceed {
 		return err
+	}
+	if isSpecial(r.result.Local) {
+		return r.into(ctx)
 	}
 	part, release, err := r.openPart(info)
 	if err != nil {
@@ -307,6 +366,9 @@ func (r *run) fetch(ctx context.Context, part *part, info Info) error {
 			// An earlier run wrote this: compare its end with what comes.
 			from = max(0, off-overlap)
 			sink.W = &compare{want: io.NewSectionReader(part.file, from, off-from), left: off - from, then: part.file}
+		}
+		if r.job.Listed != nil {
+			sink.ModTime = info.ModTime
 		}
 		r.begin(off)
 		n, err := s.Get(ctx, r.job.Remote, from, sink)
@@ -366,6 +428,16 @@ func (r *run) restart(part *part, cause error) error {
 		Protocol: policy.Local, Phase: policy.Data, Op: "resume", Path: part.path,
 		Cause: policy.CauseResume, Err: cause,
 	}
+}
+
+// into writes the file into a target that is more than a name for bytes.
+func (r *run) into(ctx context.Context) error {
+	f, end, err := openSpecial(ctx, r.result.Local)
+	if err != nil {
+		return err
+	}
+	r.job.Out = f
+	return errors.Join(r.stream(ctx), end())
 }
 
 // stream copies the file to a writer that can't be repeated: after the first

@@ -605,6 +605,58 @@ func TestGet(t *testing.T) {
 	})
 }
 
+// TestGetListed: what was listed saves a question, unless the file has changed since.
+func TestGetListed(t *testing.T) {
+	when := time.Date(2026, 3, 1, 2, 3, 4, 0, time.UTC)
+	for _, tt := range []struct {
+		name     string
+		listed   Info
+		compares bool
+		inPlace  bool
+		cut      int64 // the first Get breaks after so many bytes, and the file changes
+		stats    int
+	}{
+		{name: "as listed", listed: Info{Size: 3, ModTime: when}, compares: true},
+		{name: "changed since", listed: Info{Size: 3, ModTime: when.Add(-time.Second)}, compares: true, stats: 1},
+		{name: "changed since, in place", listed: Info{Size: 5, ModTime: when.Add(-time.Second)}, compares: true, inPlace: true, stats: 1},
+		{name: "changed between two tries", listed: Info{Size: 5, ModTime: when.Add(-time.Second)}, compares: true, cut: 4, stats: 1},
+		{name: "the server does not compare", listed: Info{Size: 3, ModTime: when.Add(-time.Second)}, stats: 1},
+	} {
+		onBench(t, func(b *bench) {
+			b.server.files["a"], b.server.times["a"] = []byte("new"), when
+			b.server.extras.GetCompares = tt.compares
+			if tt.cut > 0 {
+				b.server.files["a"], b.server.times["a"] = []byte("older"), tt.listed.ModTime
+				b.server.cut = func(string, string) int64 {
+					if b.server.count("get") > 1 {
+						return -1
+					}
+					b.server.files["a"], b.server.times["a"] = []byte("new"), when
+					return tt.cut
+				}
+			}
+			if _, err := b.link.Session(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			res, err := b.get(Job{Remote: "a", Local: b.local("a"), Listed: &tt.listed, InPlace: tt.inPlace})
+			if err != nil {
+				b.Fatalf("%s: %v", tt.name, err)
+			}
+			b.wantLocal(map[string]string{"a": "new"})
+			info, _ := os.Stat(b.local("a"))
+			if !info.ModTime().Equal(when) || res.Size != 3 {
+				b.Errorf("%s: time %v, want %v; size %d", tt.name, info.ModTime(), when, res.Size)
+			}
+			if n := b.server.count("stat"); n != tt.stats {
+				b.Errorf("%s: asked %d times, want %d", tt.name, n, tt.stats)
+			}
+			if faults := len(b.events); faults != int(min(tt.cut, 1)) {
+				b.Errorf("%s: %d events: %v; a change since the listing is no failure", tt.name, faults, b.events)
+			}
+		})
+	}
+}
+
 func TestGetResumesAcrossRuns(t *testing.T) {
 	content := random(3_000_000)
 	for _, damage := range []bool{false, true} {
@@ -634,6 +686,37 @@ func TestGetResumesAcrossRuns(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestGetListedComparesParts: a part that an earlier run left of the file as it is
+// now is not taken on trust because the file as it was listed was tried first.
+func TestGetListedComparesParts(t *testing.T) {
+	content := random(3_000_000)
+	when := time.Date(2026, 3, 1, 2, 3, 4, 0, time.UTC)
+	onBench(t, func(b *bench) {
+		b.server.extras.GetCompares = true
+		b.server.files["a"], b.server.times["a"] = content, when
+		b.engine.Limits.Tries = 1
+		b.server.cut = cuts("get", 2_000_000)
+		_, err := b.get(Job{Remote: "a", Local: b.local("a")})
+		wantKind(b.T, err, policy.KindTemporary)
+		parts, _ := filepath.Glob(b.local(".a.xfer-*.part"))
+		if len(parts) != 1 {
+			b.Fatalf("parts: %v", parts)
+		}
+		data, _ := os.ReadFile(parts[0])
+		data[1_999_000] ^= 1
+		_ = os.WriteFile(parts[0], data, 0o644)
+		b.engine.Limits.Tries = 3
+		if _, err := b.link.Session(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		_, err = b.get(Job{Remote: "a", Local: b.local("a"), Listed: &Info{Size: 10, ModTime: when.Add(-time.Hour)}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.wantLocal(map[string]string{"a": string(content)})
+	})
 }
 
 func TestGetMissingLeavesNothing(t *testing.T) {

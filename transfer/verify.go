@@ -69,7 +69,7 @@ func (r *run) verifySent(ctx context.Context, s Session, temp string) error {
 	case err != nil:
 		return err
 	case info == nil:
-		r.warn("the server accepted the file and took it away at once; it can't be verified")
+		r.warn("the server does not show the file that it accepted: it may have taken it away, or it keeps uploads hidden; the upload can't be verified")
 	case info.Size < 0:
 		r.warn("the server does not tell file sizes; the upload can't be verified")
 	case info.Size != r.result.Size:

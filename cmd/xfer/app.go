@@ -1,18 +1,21 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/xfer-cli/xfer/auth"
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
 	"github.com/xfer-cli/xfer/transfer/batch"
@@ -324,10 +327,15 @@ func (a *app) logEvent(ev policy.Event) {
 	a.out.log.Warn("remedy", attrs...)
 }
 
+// noHome is the home directory of who has none, as in Debian's passwd. An empty
+// one would make paths relative, and the configuration, which may name programs to
+// run, that of whoever owns the working directory.
+const noHome = "/nonexistent"
+
+// home is an absolute path, always.
 func (a *app) home() string {
-	if h := a.sys.env("HOME"); h != "" {
+	if h := a.sys.env("HOME"); filepath.IsAbs(h) {
 		return h
 	}
-	h, _ := os.UserHomeDir() // "" makes paths relative, and the error then names the path
-	return h
+	return cmp.Or(auth.Home(), noHome)
 }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -270,13 +273,15 @@ func (h *HostKeys) UnmarshalText(text []byte) error {
 	return errors.New("must be strict or accept-new")
 }
 
-// configPath is the file that --config, XDG_CONFIG_HOME or the home directory say.
+// configPath is the file that --config, XDG_CONFIG_HOME or the home directory
+// say. As in the specification of XDG, a relative directory counts for nothing:
+// the file may name programs to run, and is not whoever's directory this is.
 func (a *app) configPath() (path string, explicit bool) {
 	if a.flags.config != "" {
 		return a.flags.config, true
 	}
 	dir := a.sys.env("XDG_CONFIG_HOME")
-	if dir == "" {
+	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(a.home(), ".config")
 	}
 	return filepath.Join(dir, "xfer", "config.toml"), false
@@ -285,7 +290,7 @@ func (a *app) configPath() (path string, explicit bool) {
 // loadConfig reads the file. A missing one is empty, unless it was asked for.
 func (a *app) loadConfig() (*Config, error) {
 	path, explicit := a.configPath()
-	data, err := os.ReadFile(path)
+	data, err := readConfig(path)
 	if errors.Is(err, fs.ErrNotExist) && !explicit {
 		return &Config{}, nil
 	}
@@ -302,32 +307,114 @@ func (a *app) loadConfig() (*Config, error) {
 	return cfg, nil
 }
 
+// readConfig reads a file that may name programs to run.
+func readConfig(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := auth.CheckWritable(f); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return io.ReadAll(f)
+}
+
 // parseConfig decodes strictly and names all problems at once, each as
 // "LINE: what" or " what". It never quotes the file: a line may be a password.
 func parseConfig(data []byte) (*Config, []string) {
 	var cfg Config
-	var problems []string
-	dec := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
-	err := dec.Decode(&cfg)
+	problems, err := decodeConfig(data, &cfg)
+	fits := len(problems) == 0
 	if missing, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		for i := range missing.Errors {
 			line, _ := missing.Errors[i].Position()
 			problems = append(problems, fmt.Sprintf("%d: %s", line, unknownKey(missing.Errors[i].Key())))
 		}
-	} else if bad, ok := errors.AsType[*toml.DecodeError](err); ok {
-		line, _ := bad.Position()
-		what := strings.TrimPrefix(bad.Error(), "toml: ")
-		if len(bad.Key()) > 0 {
-			what = strings.Join(bad.Key(), ".") + ": " + what
-		}
-		return nil, []string{fmt.Sprintf("%d: %s", line, what)}
 	} else if err != nil {
-		return nil, []string{" " + err.Error()}
+		return nil, append(problems, " "+err.Error())
 	}
-	for _, err := range cfg.check() {
+	if !fits {
+		return nil, problems
+	}
+	var said map[string]any
+	_ = toml.Unmarshal(data, &said) // was decoded above
+	for _, err := range append(unquoted(reflect.TypeFor[Config](), said, ""), cfg.check()...) {
 		problems = append(problems, " "+err.Error())
 	}
 	return &cfg, problems
+}
+
+// decodeConfig names the values that do not fit. Each ends the decoding, and what
+// follows is seen without its line.
+func decodeConfig(data []byte, cfg *Config) (problems []string, err error) {
+	for {
+		*cfg = Config{}
+		err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(cfg)
+		bad, ok := errors.AsType[*toml.DecodeError](err)
+		if _, unknown := errors.AsType[*toml.StrictMissingError](err); unknown || !ok {
+			return problems, err
+		}
+		line, _ := bad.Position()
+		what := strings.TrimPrefix(bad.Error(), "toml: ")
+		if len(bad.Key()) == 0 { // it is the syntax; a line that was left out may have made it
+			if problems == nil {
+				problems = []string{fmt.Sprintf("%d: %s", line, what)}
+			}
+			return problems, nil
+		}
+		problems = append(problems, fmt.Sprintf("%d: %s: %s", line, strings.Join(bad.Key(), "."), what))
+		if data, ok = withoutLine(data, line); !ok {
+			return problems, nil
+		}
+	}
+}
+
+// withoutLine empties a line, counted from 1, if there is anything in it.
+func withoutLine(data []byte, line int) ([]byte, bool) {
+	lines := bytes.Split(data, []byte("\n"))
+	if line < 1 || line > len(lines) || len(bytes.TrimSpace(lines[line-1])) == 0 {
+		return data, false
+	}
+	lines[line-1] = nil
+	return bytes.Join(lines, []byte("\n")), true
+}
+
+// unquoted finds numbers where text is expected: TOML fills an integer with them
+// past its UnmarshalText, and "timeout = 5" would be five nanoseconds. One that
+// means the same without quotes is none.
+func unquoted(t reflect.Type, v any, key string) (errs []error) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			below := strings.TrimPrefix(key+"."+k, ".")
+			if f, ok := fieldOf(t, k); ok {
+				errs = append(errs, unquoted(f.Type, v[k], below)...)
+			} else if t.Kind() == reflect.Map {
+				errs = append(errs, unquoted(t.Elem(), v[k], below)...)
+			}
+		}
+	case int64:
+		into := reflect.New(t)
+		text, ok := into.Interface().(encoding.TextUnmarshaler)
+		if !ok {
+			return nil
+		}
+		if err := text.UnmarshalText(strconv.AppendInt(nil, v, 10)); err != nil {
+			return []error{fmt.Errorf("%s: %w", key, err)}
+		}
+		if same := into.Elem().CanInt() && into.Elem().Int() == v || into.Elem().CanUint() && into.Elem().Uint() == uint64(v); !same {
+			example := "640"
+			if t == reflect.TypeFor[Duration]() {
+				example = fmt.Sprintf("%ds", v)
+			}
+			return []error{fmt.Errorf("%s: must be in quotes, such as %q", key, example)}
+		}
+	}
+	return errs
 }
 
 // check finds what decodes but makes no sense.

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"encoding"
+	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +89,9 @@ func TestConfigProblems(t *testing.T) {
 		{"syntax", "[site.acme]\npassword = \"hunter2\nhost = \"h\"\n", []string{"2: "}},
 		{"type", "[site.acme]\nprotocol = \"ftp\"\nhost = \"h\"\nport = \"hunter2\"\n", []string{"4: site.acme.port: "}},
 		{"duration", "[defaults]\ntimeout = \"hunter2\"\n", []string{`2: defaults.timeout: must be a duration such as "30s", "5m" or "1h30m"`}},
+		{"several values", "[defaults]\ntimeout = \"hunter2\"\nmode = \"hunter2\"\ntimout = 1\n[site.acme]\nport = \"hunter2\"\n",
+			[]string{"2: defaults.timeout: must be", "3: defaults.mode: must be", "6: site.acme.port: ", "4: unknown key defaults.timout"}},
+		{"value and syntax", "[defaults]\ntimeout = \"hunter2\"\nmode = \"hunter2\n", []string{"2: defaults.timeout: must be"}},
 		{"mode", "[defaults]\nmode = \"hunter2\"\n", []string{"2: defaults.mode: must be one of auto, passive, active, passive-only, active-only"}},
 		{"values", "[site.acme]\nport = 99999\nactive_ports = \"5-1\"\n[policy]\ntries = 0\njitter = 2.0\n",
 			[]string{" policy.jitter: must be from 0 to 1", " policy.tries: must be at least 1", " site.acme: active_ports: must be a range",
@@ -103,6 +111,9 @@ func TestConfigProblems(t *testing.T) {
 		{"a job's window", "[job.a]\nwindow = \"22-5\"\n", []string{"2: job.a.window: must be two times of day"}},
 		{"a job's options", "[job.a]\ndo = \"move\"\nsource = \"/out\"\ndestination = \"acme:in\"\noptions = { setle = 1 }\non_success = { url = \"hunter2\" }\n",
 			[]string{" job.a: on_success: url: must begin with", " job.a: options: move has no option setle; did you mean settle?"}},
+		{"numbers without quotes", "[defaults]\ntimeout = 5\nkeepalive = 0\nlimit_rate = 500000\nchmod = 640\nmode = 1\n[policy]\nbase = 3\n[policy.codes]\n\"452\" = { delay = 7 }\n[site.ab]\nprotocol = \"ftp\"\nhost = \"h\"\ntimeout = 6\n",
+			[]string{` defaults.chmod: must be in quotes, such as "640"`, " defaults.mode: must be one of auto", ` defaults.timeout: must be in quotes, such as "5s"`,
+				` policy.base: must be in quotes, such as "3s"`, ` policy.codes.452.delay: must be in quotes, such as "7s"`, ` site.ab.timeout: must be in quotes, such as "6s"`}},
 		{"site name", "[site.a]\nprotocol = \"ftp\"\nhost = \"h\"\n", []string{" site.a: a site's name has at least two characters"}},
 	}
 	for _, tt := range tests {
@@ -121,6 +132,82 @@ func TestConfigProblems(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNumbersMeanTheSame: no key of any table takes a number that would mean
+// something else in quotes.
+func TestNumbersMeanTheSame(t *testing.T) {
+	keys := 0
+	var look func(typ reflect.Type, key string)
+	look = func(typ reflect.Type, key string) {
+		for typ.Kind() == reflect.Pointer {
+			typ = typ.Elem()
+		}
+		if _, isText := reflect.New(typ).Interface().(encoding.TextUnmarshaler); isText {
+			into := reflect.New(typ).Elem()
+			if !into.CanInt() && !into.CanUint() {
+				return // TOML itself refuses a number
+			}
+			keys++
+			_, problems := parseConfig([]byte(key + " = 123"))
+			refused := slices.ContainsFunc(problems, func(p string) bool { return strings.HasPrefix(p, " "+key+": must be") })
+			if same := typ == reflect.TypeFor[ByteRate](); refused == same {
+				t.Errorf("%s = 123: refused: %v; problems %q", key, refused, problems)
+			}
+			return
+		}
+		switch typ.Kind() {
+		case reflect.Map:
+			look(typ.Elem(), key+".aa")
+		case reflect.Struct:
+			for _, f := range reflect.VisibleFields(typ) {
+				if tag := f.Tag.Get("toml"); tag != "" {
+					look(f.Type, strings.TrimPrefix(key+"."+tag, "."))
+				}
+			}
+		}
+	}
+	look(reflect.TypeFor[Config](), "")
+	if keys < 20 {
+		t.Errorf("only %d keys were found", keys)
+	}
+}
+
+// TestNoHome: without a home directory nothing is read from or written to the
+// working directory, which may be anybody's.
+func TestNoHome(t *testing.T) {
+	t.Setenv("HOME", "")
+	for _, env := range []map[string]string{{}, {"HOME": "."}, {"XDG_CONFIG_HOME": "here", "XDG_STATE_HOME": "."}} {
+		a := newApp(system{env: func(name string) string { return env[name] }, stdout: io.Discard, stderr: io.Discard})
+		config, _ := a.configPath()
+		for _, path := range []string{a.home(), config, a.stateDir("ledger.db"), a.file("~/.ssh/known_hosts")} {
+			if !filepath.IsAbs(path) {
+				t.Errorf("%v: %s is below the working directory", env, path)
+			}
+		}
+	}
+}
+
+// TestConfigThatAnyoneMayWrite: it may name programs to run.
+func TestConfigThatAnyoneMayWrite(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no modes")
+	}
+	path := filepath.Join(t.TempDir(), "config.toml")
+	for mode, refused := range map[os.FileMode]bool{0o600: false, 0o644: false, 0o664: false, 0o666: true, 0o646: true} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		a := newApp(system{env: func(string) string { return "" }, stdout: io.Discard, stderr: io.Discard})
+		a.flags.config = path
+		_, err := a.config()
+		if (err != nil) != refused || refused && kindOf(err) != policy.KindConfig {
+			t.Errorf("mode %04o: %v", mode, err)
+		}
 	}
 }
 

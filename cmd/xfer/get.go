@@ -39,6 +39,9 @@ With --files-from, SRC is the directory that the listed paths are in.
 			if len(args) > 1 && m.filesFrom != "" {
 				return usagef("--files-from takes one SRC, the directory that the listed paths are in")
 			}
+			if dst == "-" {
+				return usagef("get writes files; for stdout use: xfer cat %s; for a file of that name: ./-", policy.ShellQuote(policy.Sanitize(args[0])))
+			}
 			return a.get(cmd.Context(), args, dst, &m)
 		},
 	}
@@ -77,19 +80,24 @@ func (a *app) get(ctx context.Context, sources []string, dst string, m *many) er
 	n := 1
 	if m.several(paths) {
 		n = m.atOnce(places...)
+	} else {
+		places[0].ssh.Need = -1
 	}
-	d := download{app: a, dst: dst, turns: m.turns(), parents: m.filesFrom != "", inPlace: m.inPlace}
+	d := download{app: a, dst: dst, turns: m.turns(), taken: m.taken(paths), parents: m.filesFrom != "", inPlace: m.inPlace, alone: !m.several(paths), newDir: newDir{app: a}}
+	below := d.parents || len(sources) > 1 || os.IsPathSeparator(dst[len(dst)-1]) || batch.HasPattern(paths[0])
 	info, statErr := os.Stat(dst)
 	switch {
 	case statErr == nil && info.IsDir():
 		d.into = true
-	case d.parents || len(sources) > 1 || os.IsPathSeparator(dst[len(dst)-1]) || batch.HasPattern(paths[0]):
+		m.sel.Bare = m.sel.Recursive && !below && d.newDir.resumes(ctx, places[0].loc.String(), absolute(dst))
+	case below:
 		d.into = true
 		if err := os.MkdirAll(dst, 0o777); err != nil {
 			return policy.GiveUpOn("get "+policy.Sanitize(sources[0]), policy.LocalFault("mkdir", dst, err))
 		}
 	case m.sel.Recursive:
 		d.into, m.sel.Bare = true, true
+		d.newDir.plan(places[0].loc.String(), absolute(dst))
 	}
 	var end func()
 	d.follow, end = a.follower(n)
@@ -115,7 +123,11 @@ func (a *app) get(ctx context.Context, sources []string, dst string, m *many) er
 	case err != nil:
 		return err
 	}
-	return a.report.err()
+	if err := a.report.err(); err != nil {
+		return err
+	}
+	d.newDir.complete(ctx)
+	return nil
 }
 
 // download is one source of a get command.
@@ -126,16 +138,21 @@ type download struct {
 	dst    string
 	follow follow
 	turns  turns
+	taken  taken
 	// into and parents are as in upload.
 	into, parents bool
 	inPlace       bool
+	// alone: the person named the file, and so means what a symbolic link leads to;
+	// in a tree a link that is in the way of a file is replaced.
+	alone  bool
+	newDir newDir
 }
 
 // source makes tasks of what the source names.
 func (d *download) source(ctx context.Context, m *many, yield func(task) error) error {
 	path := d.from.loc.Path
 	name := "get " + policy.Sanitize(path)
-	each := func(e batch.Entry) error { return d.entry(e, yield) }
+	each := func(e batch.Entry) error { return d.entry(ctx, e, yield) }
 	var err error
 	if m.filesFrom == "" {
 		err = batch.Remote(ctx, d.links, name, path, m.sel, each)
@@ -171,8 +188,15 @@ func (d *download) target(e batch.Entry) (string, error) {
 
 // entry makes a directory at once, because files are to go into it, and a task
 // of everything else.
-func (d *download) entry(e batch.Entry, yield func(task) error) error {
+func (d *download) entry(ctx context.Context, e batch.Entry, yield func(task) error) error {
 	target, err := d.target(e)
+	again, takenErr := d.taken.take(e, d.from.loc.WithPath(e.Path).String(), target)
+	if again {
+		return nil
+	}
+	if err == nil {
+		err = takenErr
+	}
 	if e.Err != nil {
 		err = e.Err
 	}
@@ -180,6 +204,9 @@ func (d *download) entry(e batch.Entry, yield func(task) error) error {
 		dir := target
 		if !e.Dir {
 			dir = filepath.Dir(target)
+		}
+		if e.Rel == "" {
+			d.newDir.make(ctx)
 		}
 		if err = os.MkdirAll(dir, 0o777); err != nil {
 			err = policy.LocalFault("mkdir", dir, err)
@@ -203,7 +230,10 @@ func (d *download) entry(e batch.Entry, yield func(task) error) error {
 }
 
 func (d *download) run(ctx context.Context, e batch.Entry, target string) finished {
-	job := transfer.Job{Direction: transfer.Get, Remote: e.Path, Local: target, Lock: d.app.locks().Lock}
+	if d.alone {
+		target = transfer.ThroughLinks(target)
+	}
+	job := transfer.Job{Direction: transfer.Get, Remote: e.Path, Listed: e.Info, Local: target, Lock: d.app.locks().Lock}
 	d.from.opt.apply(&job)
 	job.InPlace = d.inPlace
 	defer d.turns.take(ctx, e.Size)()

@@ -98,7 +98,7 @@ func (a *app) each(ctx context.Context, verb string, args []string, do func(cont
 	for _, p := range places {
 		name := verb + " " + policy.Sanitize(p.loc.String())
 		if err := do(ctx, engine, a.link(p), p, name); err != nil {
-			a.report.failure(name, err)
+			a.problem(name, err)
 			if isHopeless(err) {
 				break
 			}

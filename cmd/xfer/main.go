@@ -30,6 +30,9 @@ type errSignal struct{ os.Signal }
 
 func (e errSignal) Error() string { return e.String() }
 
+// Unwrap makes it what it is for whoever knows no signals.
+func (e errSignal) Unwrap() error { return context.Canceled }
+
 // signalContext ends with the first SIGINT or SIGTERM; a second one kills the
 // process as if there were no handler.
 func signalContext() context.Context {

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"io"
 	"iter"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -171,6 +173,39 @@ func (t turns) take(ctx context.Context, size int64) (done func()) {
 	return func() { t.bytes.Release(size) }
 }
 
+// taken are the names that the sources of a command have at the target, and by which
+// source; nil where there can't be two of one name. Trees are put into one another:
+// what is below a directory is not asked about. Both are hashes, for a pattern may
+// fit many files.
+type taken map[uint64]uint64
+
+var takenSeed = maphash.MakeSeed()
+
+// taken is for the command's sources.
+func (m *many) taken(sources []string) taken {
+	if m.filesFrom != "" || len(sources) == 1 && !batch.HasPattern(sources[0]) {
+		return nil
+	}
+	return taken{}
+}
+
+// take gives the name of e to its source. again: it has it already.
+func (t taken) take(e batch.Entry, source, target string) (again bool, err error) {
+	if t == nil || e.Dir || e.Err != nil || strings.Contains(e.Rel, "/") {
+		return false, nil
+	}
+	name, by := maphash.String(takenSeed, e.Rel), maphash.String(takenSeed, source)
+	other, ok := t[name]
+	switch {
+	case !ok:
+		t[name] = by
+		return false, nil
+	case other == by:
+		return true, nil
+	}
+	return false, &policy.Fault{Protocol: policy.Local, Phase: policy.Command, Op: "create", Path: target, Cause: policy.CauseSameName}
+}
+
 // names are the lines of --files-from.
 func (m *many) names(a *app) (iter.Seq2[string, error], func(), error) {
 	if m.filesFrom == "-" {
@@ -196,12 +231,22 @@ type finished struct {
 // failure does not stop the others, unless they would meet the same end. The
 // error is nil when the tasks came to their end, whatever became of them.
 func (a *app) transferAll(ctx context.Context, n int, failFast bool, produce func(ctx context.Context, yield func(task) error) error) error {
-	stopped := false
-	return batch.Ordered(ctx, n, produce, func(ctx context.Context, t task) finished {
+	stopped, unwanted, dropped := false, false, false
+	err := batch.Ordered(ctx, n, func(ctx context.Context, yield func(task) error) error {
+		return produce(ctx, func(t task) error {
+			err := yield(t)
+			unwanted = unwanted || err != nil
+			return err
+		})
+	}, func(ctx context.Context, t task) finished {
 		return t(ctx)
 	}, func(f finished) error {
-		if stopped && f.err != nil || f.outcome.Op == "" {
-			return nil // it was stopped, or met the same end; or there was nothing to do
+		if stopped && f.err != nil {
+			dropped = true
+			return nil // it was stopped, or met the same end
+		}
+		if f.outcome.Op == "" {
+			return nil // there was nothing to do
 		}
 		a.report.file(f.outcome, f.err)
 		if stopped = stopped || isHopeless(f.err) || failFast && f.err != nil; stopped {
@@ -209,6 +254,10 @@ func (a *app) transferAll(ctx context.Context, n int, failFast bool, produce fun
 		}
 		return nil
 	})
+	if stopped && (unwanted || dropped) {
+		a.out.log.Warn("stopped: the other files were not transferred")
+	}
+	return err
 }
 
 // follow gives the observer of one of the files: a bar of its own, or its part

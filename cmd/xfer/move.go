@@ -145,6 +145,9 @@ func (a *app) move(ctx context.Context, src, dst string, o *moveOptions) error {
 	}
 	m.Job.Lock = a.locks().Lock
 	m.Key = "move " + m.From.String("") + " " + m.To.String("")
+	if err := m.Distinct(ctx); err != nil {
+		return err
+	}
 	if m.To.Local != "" {
 		if err := os.MkdirAll(m.To.Local, 0o777); err != nil {
 			return policy.GiveUpOn(m.Name, policy.LocalFault("mkdir", m.To.Local, err))

@@ -79,7 +79,7 @@ func (a *app) put(ctx context.Context, sources []string, dst string, m *many) er
 	} else {
 		to.ssh.Need = sizeOf(sources[0])
 	}
-	u := &upload{app: a, links: m.links(a, to, engine, n), to: to, turns: m.turns()}
+	u := &upload{app: a, links: m.links(a, to, engine, n), to: to, turns: m.turns(), taken: m.taken(sources), newDir: newDir{app: a}}
 	name := "put " + policy.Sanitize(sources[0])
 	if err := u.aim(ctx, name, dst, sources, m); err != nil {
 		return err
@@ -108,7 +108,19 @@ func (a *app) put(ctx context.Context, sources []string, dst string, m *many) er
 	case err != nil:
 		return err
 	}
-	return a.report.err()
+	if err := a.report.err(); err != nil {
+		return err
+	}
+	u.newDir.complete(ctx)
+	return nil
+}
+
+// absolute is a local path whatever the working directory of the next run.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // upload is one put command.
@@ -118,10 +130,12 @@ type upload struct {
 	to     place
 	follow follow
 	turns  turns
+	taken  taken
 	// into: files keep their names below to.loc.Path. parents: a directory may
 	// have to be made for any file.
 	into, parents bool
 	made          string
+	newDir        newDir
 }
 
 // aim finds out what DST is.
@@ -143,8 +157,10 @@ func (u *upload) aim(ctx context.Context, name, dst string, sources []string, m 
 	switch {
 	case err == nil:
 		u.into = info.IsDir()
+		m.sel.Bare = u.into && m.sel.Recursive && u.newDir.resumes(ctx, absolute(sources[0]), u.to.loc.String())
 	case transfer.IsMissing(err):
 		m.sel.Bare = m.sel.Recursive
+		u.newDir.plan(absolute(sources[0]), u.to.loc.String())
 		u.into = m.sel.Recursive
 	case verdictOf(err).Kind == policy.KindPermission && !verdictOf(err).Login:
 		// Write-only directories are common with partners: looking is refused,
@@ -177,7 +193,13 @@ func (u *upload) target(e batch.Entry) string {
 // of everything else.
 func (u *upload) entry(ctx context.Context, e batch.Entry, yield func(task) error) error {
 	target := u.target(e)
-	err := e.Err
+	again, err := u.taken.take(e, filepath.Clean(e.Path), target)
+	if again {
+		return nil
+	}
+	if e.Err != nil {
+		err = e.Err
+	}
 	if err == nil {
 		err = u.directory(ctx, e, target)
 	}
@@ -208,6 +230,9 @@ func (u *upload) directory(ctx context.Context, e batch.Entry, target string) er
 	}
 	if !e.Dir && !u.parents || dir == u.made {
 		return nil
+	}
+	if e.Rel == "" {
+		u.newDir.make(ctx)
 	}
 	err := u.mkdirAll(ctx, "mkdir "+policy.Sanitize(dir), dir)
 	if err == nil {

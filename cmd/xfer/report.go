@@ -64,7 +64,7 @@ func failureOf(err error) *failure {
 	return &failure{
 		Kind: v.Kind.String(), ExitCode: exitCodes[v.Kind].code, Rule: v.Rule,
 		Protocol: f.Protocol.String(), Phase: f.Phase.String(), Command: f.Op, Host: f.Host, Path: f.Path,
-		Code: f.Code, Text: f.Said(), What: v.Head, Why: v.Means, Evidence: v.Evidence, Next: v.Next, Tries: g.Tries,
+		Code: f.Code, Text: g.Said(), What: v.Head, Why: v.Means, Evidence: v.Evidence, Next: v.Next, Tries: g.Tries,
 	}
 }
 

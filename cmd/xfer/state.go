@@ -37,7 +37,7 @@ func (s *state) close() error { return s.ledger().Close() }
 // stateDir is where a file or directory of the state is.
 func (a *app) stateDir(name string) string {
 	dir := a.sys.env("XDG_STATE_HOME")
-	if dir == "" {
+	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(a.home(), ".local", "state")
 	}
 	return filepath.Join(dir, "xfer", name)

@@ -10,6 +10,7 @@
 //	filter.go           which of them are wanted
 //	links.go ordered.go connections, and the work that is spread over them
 //	plan.go sync.go     what makes a directory like another
+//	overlap.go          source and target must not be one
 //	ready.go move.go    what is complete, and how it is delivered exactly once
 //
 // Memory does not grow with a tree: it holds the listings of the directories on

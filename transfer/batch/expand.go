@@ -32,6 +32,9 @@ type Entry struct {
 	Link string
 	// Size is in bytes, -1 when unknown.
 	Size int64
+	// Info is what the server told of an ordinary file, nil if that is not enough to
+	// fetch it.
+	Info *transfer.Info
 	// Err: it can't be transferred, and why. The rest still can.
 	Err error
 }
@@ -101,7 +104,7 @@ func (w walker) local(ctx context.Context, arg string) error {
 	}
 	found := false
 	base, pattern := doublestar.SplitPattern(filepath.ToSlash(arg))
-	globErr := w.match(ctx, filepath.FromSlash(base), strings.Split(pattern, "/"), func(p string) error {
+	globErr := w.match(ctx, filepath.FromSlash(base), strings.Split(pattern, "/"), func(p string, _ transfer.Info) error {
 		found = true
 		return w.localRoot(ctx, p)
 	})
@@ -193,15 +196,15 @@ func splitNames(data []byte, atEOF bool) (advance int, token []byte, err error) 
 func Remote(ctx context.Context, links *Links, name, pattern string, sel Selection, each func(Entry) error) error {
 	w := walker{side: remoteSide{links, name}, sel: sel, each: each}
 	if !HasPattern(pattern) {
-		return w.remoteRoot(ctx, pattern)
+		return w.remoteRoot(ctx, pattern, transfer.Info{Size: -1})
 	}
-	if _, err := w.stat(ctx, pattern); err == nil {
-		return w.remoteRoot(ctx, pattern)
+	if info, err := w.stat(ctx, pattern); err == nil {
+		return w.remoteRoot(ctx, pattern, info)
 	}
 	found := false
-	err := w.glob(ctx, pattern, func(p string) error {
+	err := w.glob(ctx, pattern, func(p string, info transfer.Info) error {
 		found = true
-		return w.remoteRoot(ctx, p)
+		return w.remoteRoot(ctx, p, info)
 	})
 	if err == nil && !found {
 		err = noMatch(links.Location(), name, pattern)
@@ -215,7 +218,9 @@ func RemoteBelow(ctx context.Context, links *Links, name, dir string, names iter
 	return w.below(ctx, dir, names)
 }
 
-func (w walker) remoteRoot(ctx context.Context, root string) error {
+// remoteRoot walks what a pattern fits. listed is what is known of it: of a plain
+// name nothing, of a link that it is one.
+func (w walker) remoteRoot(ctx context.Context, root string, listed transfer.Info) error {
 	_, base := transfer.Split(root)
 	if base == "." || base == ".." {
 		base = ""
@@ -224,7 +229,11 @@ func (w walker) remoteRoot(ctx context.Context, root string) error {
 		if base != "" && !w.sel.Wants(base, transfer.Info{Size: -1}) {
 			return nil
 		}
-		return w.each(Entry{Path: root, Rel: base, Size: -1})
+		e := Entry{Path: root, Rel: base, Size: -1}
+		if isSpecial(listed) {
+			e.Err = special(w.protocol(), root)
+		}
+		return w.each(e)
 	}
 	if w.sel.Bare {
 		base = ""
@@ -248,7 +257,7 @@ func Match(ctx context.Context, l *transfer.Link, e *policy.Engine, name, patter
 	}
 	links := NewLinks(l.Location(), func() *transfer.Link { return l }, e, 1)
 	var paths []string
-	err := walker{side: remoteSide{links, name}}.glob(ctx, pattern, func(p string) error {
+	err := walker{side: remoteSide{links, name}}.glob(ctx, pattern, func(p string, _ transfer.Info) error {
 		paths = append(paths, p)
 		return nil
 	})

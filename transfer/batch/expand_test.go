@@ -111,7 +111,7 @@ func TestLocalLinks(t *testing.T) {
 	if err := Local(t.Context(), slices.Values([]string{filepath.Join(root, "d")}), Selection{Recursive: true}, got.each); err != nil {
 		t.Fatal(err)
 	}
-	got.want(t, "links", "d/", "d/a", "d/sub/", "d/sub/b", "d/link", "!local-directory d/loop", "!local-missing d/dangling")
+	got.want(t, "links", "d/", "d/a", "d/sub/", "d/sub/b", "d/link", "!link-not-copied d/loop", "!local-missing d/dangling")
 
 	got = told{root: root}
 	if err := Local(t.Context(), slices.Values([]string{filepath.Join(root, "top")}), Selection{Recursive: true}, got.each); err != nil {
@@ -194,6 +194,47 @@ func TestRemote(t *testing.T) {
 	err := Remote(t.Context(), links, "get", "/in/*.zip", Selection{}, new(told).each)
 	if !transfer.IsMissing(err) {
 		t.Errorf("no match: %v, want a missing file", err)
+	}
+}
+
+// TestRemoteTells: what the server said of an ordinary file goes along with it.
+func TestRemoteTells(t *testing.T) {
+	l, e, root := server(t)
+	links := NewLinks(l.Location(), func() *transfer.Link { return l }, e, 1)
+	tree(t, root, "in/a.csv", "in/d/b.csv")
+	if err := os.Chmod(filepath.Join(root, "in", "a.csv"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range []string{"/in", "/in/*.csv"} {
+		files := 0
+		err := Remote(t.Context(), links, "get", pattern, Selection{Recursive: true}, func(e Entry) error {
+			if e.Dir {
+				return nil
+			}
+			files++
+			want, err := transfer.Stat(t.Context(), l, links.engine, "stat", e.Path)
+			if err != nil {
+				return err
+			}
+			if e.Info == nil {
+				t.Errorf("%s: nothing was told", e.Path)
+			} else if i := *e.Info; i.Size != want.Size || !i.ModTime.Equal(want.ModTime) || i.Mode != want.Mode || i.HasPerm != want.HasPerm {
+				t.Errorf("%s: %+v, want %+v", e.Path, i, want)
+			}
+			return nil
+		})
+		if err != nil || files == 0 {
+			t.Errorf("%s: %d files, %v", pattern, files, err)
+		}
+	}
+	err := Local(t.Context(), slices.Values([]string{filepath.Join(root, "in")}), Selection{Recursive: true}, func(e Entry) error {
+		if e.Info != nil {
+			t.Errorf("%s is not a server's", e.Path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -25,6 +25,7 @@ type item struct {
 	modTime        int64 // ns since 1970, noTime when unknown
 	precision      time.Duration
 	mode           fs.FileMode
+	hasPerm        bool
 	bad            int32 // 1 + index in listing.bad
 	nameLen, toLen uint16
 }
@@ -36,7 +37,7 @@ var errTwice = errors.New("the name is listed twice")
 
 func (l *listing) add(i transfer.Info) {
 	it := item{
-		at: len(l.text), size: i.Size, modTime: noTime, precision: i.Precision, mode: i.Mode,
+		at: len(l.text), size: i.Size, modTime: noTime, precision: i.Precision, mode: i.Mode, hasPerm: i.HasPerm,
 		nameLen: uint16(min(len(i.Name), 1<<16-1)), toLen: uint16(min(len(i.Link), 1<<16-1)),
 	}
 	if !i.ModTime.IsZero() {
@@ -85,7 +86,7 @@ func (l *listing) len() int { return len(l.items) }
 
 func (l *listing) info(n int) transfer.Info {
 	it := &l.items[n]
-	i := transfer.Info{Name: string(l.name(it)), Size: it.size, Mode: it.mode, Precision: it.precision}
+	i := transfer.Info{Name: string(l.name(it)), Size: it.size, Mode: it.mode, HasPerm: it.hasPerm, Precision: it.precision}
 	if it.toLen > 0 {
 		end := it.at + int(it.nameLen)
 		i.Link = string(l.text[end : end+int(it.toLen)])

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/xfer-cli/xfer/policy"
@@ -64,6 +65,9 @@ type Move struct {
 	Warn func(text, file string)
 	// Name begins the message of a failure.
 	Name string
+
+	// apart: a delivery has shown that From and To are two directories.
+	apart atomic.Bool
 }
 
 // Unsettled says what to do with a file that was about to get its name when the
@@ -170,9 +174,7 @@ func CommandOf(d ledger.Delivery) string {
 // Outlook says what Deliver would do about what was left unfinished: finish, send,
 // undo or report it, and why. It looks at both ends and changes neither.
 func (m *Move) Outlook(ctx context.Context, p Pickup) (act, why string, err error) {
-	silent := *m
-	silent.Warn = func(string, string) {}
-	d := &delivery{Move: &silent, info: p.Info, stage: p.left.Stage}
+	d := &delivery{Move: m, Warn: func(string, string) {}, info: p.Info, stage: p.left.Stage}
 	if err := json.Unmarshal([]byte(p.left.Note), &d.note); err != nil {
 		return "", "", policy.LocalFault("recover", p.left.Source, err)
 	}
@@ -214,6 +216,7 @@ func (m *Move) Outlook(ctx context.Context, p Pickup) (act, why string, err erro
 // delivery is one file on its way.
 type delivery struct {
 	*Move
+	Warn   func(text, file string) // the Move's, unless nothing is to be told
 	note   note
 	id     int64
 	stage  string
@@ -235,7 +238,7 @@ func (m *Move) Deliver(ctx context.Context, p Pickup, o transfer.Observer) (tran
 		return transfer.Result{}, policy.GiveUpOn(m.Name, policy.FaultOf(err))
 	}
 	defer release()
-	d := &delivery{Move: m, note: note{Name: p.Name, Marker: p.Marker, Command: m.Command}, info: p.Info}
+	d := &delivery{Move: m, Warn: m.Warn, note: note{Name: p.Name, Marker: p.Marker, Command: m.Command}, info: p.Info}
 	if p.left != nil {
 		ok, err := m.Ledger.Adopt(ctx, p.left.ID)
 		if err != nil || !ok {
@@ -473,6 +476,9 @@ func (d *delivery) send(ctx context.Context, o transfer.Observer) (err error) {
 	job.Hash = true
 	job.Publishing = func(ctx context.Context, p transfer.Publication) error {
 		if err := d.unchanged(ctx); err != nil {
+			return err
+		}
+		if err := d.distinct(ctx, p); err != nil {
 			return err
 		}
 		d.note.Temp, d.note.Final, d.note.SHA256 = p.Temp, p.Final, p.SHA256

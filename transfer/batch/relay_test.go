@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,8 +52,11 @@ var ends = map[string]func(t *testing.T, root string, script []lab.Rule) *transf
 	},
 }
 
+// servers counts the test's, so that no two have one address.
+var servers atomic.Int32
+
 func newTestLink(t *testing.T, scheme string, dial transfer.Dialer) *transfer.Link {
-	l := transfer.NewLink(transfer.Location{Scheme: scheme, Host: "127.0.0.1", User: "u"}, dial, transfer.ModeAuto, nil)
+	l := transfer.NewLink(transfer.Location{Scheme: scheme, Host: "127.0.0.1", Port: int(servers.Add(1)), User: "u"}, dial, transfer.ModeAuto, nil)
 	t.Cleanup(func() { _ = l.Close(context.Background()) })
 	return l
 }

@@ -161,6 +161,10 @@ func (m MaxDelete) allows(n, of int) bool {
 // Plan calls each with what is to be made and copied, in the order of the names.
 // A directory comes before what is in it, and has to be made before each returns.
 func (s *Sync) Plan(ctx context.Context, each func(Step) error) error {
+	if err := s.distinct(ctx); err != nil {
+		s.incomplete = true
+		return err
+	}
 	defer s.walk(ctx)()
 	s.trash = path.Join(Trash, time.Now().UTC().Format("20060102T150405Z"))
 	info, err := s.from.stat(ctx, s.From.at(""))

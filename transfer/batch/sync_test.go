@@ -320,7 +320,7 @@ func TestSyncSelection(t *testing.T) {
 	if got := contents(t, dst); !maps.Equal(got, want) {
 		t.Errorf("got %v\nwant %v\nsteps %q", got, want, steps)
 	}
-	if len(failed) != 1 || policy.FaultOf(failed[0]).Cause != policy.CauseNotRegular {
+	if len(failed) != 1 || policy.FaultOf(failed[0]).Cause != policy.CauseLinkNotCopied {
 		t.Errorf("failed: %v, want only the link that leaves the tree", failed)
 	}
 }

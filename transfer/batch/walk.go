@@ -54,8 +54,18 @@ func (w walker) root(ctx context.Context, root, base string, info transfer.Info)
 		return nil
 	case !w.sel.Wants(path.Base(filepath.ToSlash(root)), info):
 		return nil
+	case !w.isLocal() && isSpecial(info):
+		return w.each(Entry{Path: root, Rel: base, Size: -1, Err: special(w.protocol(), root)})
 	}
-	return w.each(Entry{Path: root, Rel: base, Size: info.Size})
+	return w.each(Entry{Path: root, Rel: base, Size: info.Size, Info: w.told(info)})
+}
+
+// told is the Info of an Entry.
+func (w *walker) told(info transfer.Info) *transfer.Info {
+	if w.isLocal() || !info.IsRegular() || info.Size < 0 || info.ModTime.IsZero() {
+		return nil
+	}
+	return &info
 }
 
 // dir walks a directory. rel is where it goes at the target, below is its path
@@ -93,7 +103,7 @@ func (w *walker) dir(ctx context.Context, dir, rel, below string) error {
 }
 
 func (w *walker) entry(ctx context.Context, dir, rel, below string, info transfer.Info) error {
-	e := Entry{Path: w.join(dir, info.Name), Rel: path.Join(rel, info.Name), Size: info.Size}
+	e := Entry{Path: w.join(dir, info.Name), Rel: path.Join(rel, info.Name), Size: info.Size, Info: w.told(info)}
 	below = path.Join(below, info.Name)
 	switch {
 	case info.Bad != nil:
@@ -145,10 +155,7 @@ func (w *walker) link(ctx context.Context, e Entry, info transfer.Info) Entry {
 	case err != nil:
 		e.Err = err
 	case target.IsDir():
-		e.Err = &policy.Fault{
-			Protocol: policy.Local, Op: "open", Path: e.Path, Cause: policy.CauseLocalDirectory,
-			Text: "a symbolic link to a directory is not followed",
-		}
+		e.Err = badLink(policy.Local, e.Path, "a symbolic link to a directory is not followed")
 	default:
 		e.Size = target.Size
 	}
@@ -191,7 +198,7 @@ func (w *walker) bad(p string, err error) error {
 }
 
 // glob matches a pattern of a server.
-func (w walker) glob(ctx context.Context, pattern string, each func(string) error) error {
+func (w walker) glob(ctx context.Context, pattern string, each func(string, transfer.Info) error) error {
 	if !doublestar.ValidatePattern(pattern) {
 		return policy.LocalFault("glob", pattern, doublestar.ErrBadPattern)
 	}
@@ -202,20 +209,21 @@ func (w walker) glob(ctx context.Context, pattern string, each func(string) erro
 }
 
 // match calls each for every path below dir that fits the elements, sorted.
-func (w walker) match(ctx context.Context, dir string, elements []string, each func(string) error) error {
+func (w walker) match(ctx context.Context, dir string, elements []string, each func(string, transfer.Info) error) error {
 	element, rest := elements[0], elements[1:]
 	if !HasPattern(element) {
 		p := w.join(dir, element)
 		if len(rest) > 0 {
 			return w.match(ctx, p, rest, each)
 		}
-		if _, err := w.stat(ctx, p); err != nil {
+		info, err := w.stat(ctx, p)
+		if err != nil {
 			if transfer.IsMissing(err) {
 				return nil
 			}
 			return err
 		}
-		return each(p)
+		return each(p, info)
 	}
 	if element == "**" && len(rest) > 0 {
 		// No directory at all, and below each of those that are here.
@@ -240,11 +248,11 @@ func (w walker) match(ctx context.Context, dir string, elements []string, each f
 			err = w.match(ctx, p, elements, each)
 		case element == "**":
 			if len(rest) == 0 {
-				err = each(p)
+				err = each(p, info)
 			}
 		case !doublestar.MatchUnvalidated(element, info.Name):
 		case len(rest) == 0:
-			err = each(p)
+			err = each(p, info)
 		case info.IsDir(), info.Mode&fs.ModeSymlink != 0:
 			err = w.match(ctx, p, rest, each)
 		}
@@ -396,13 +404,19 @@ func directory(p policy.Protocol, name string) error {
 }
 
 func badLink(p policy.Protocol, name, text string) error {
-	return &policy.Fault{Protocol: p, Op: "open", Path: name, Cause: policy.CauseNotRegular, Text: text}
+	return &policy.Fault{Protocol: p, Op: "open", Path: name, Cause: policy.CauseLinkNotCopied, Text: text}
 }
 
 func badName(p policy.Protocol, name string, err error) error {
 	return &policy.Fault{
 		Protocol: p, Op: "list", Path: name, Cause: policy.CauseBadName, Text: policy.Sanitize(err.Error()), Err: err,
 	}
+}
+
+// isSpecial says whether a file has no content of its own: reading a pipe waits for
+// who writes to it.
+func isSpecial(i transfer.Info) bool {
+	return !i.IsRegular() && !i.IsDir() && i.Mode&fs.ModeSymlink == 0
 }
 
 func special(p policy.Protocol, name string) error {

@@ -181,9 +181,31 @@ func (w *wire) claim(ctx context.Context, i int) error {
 func (w *wire) land(ctx context.Context) error {
 	a := &w.ahead
 	err := w.hear(ctx, len(a.queue))
+	renaming := a.renaming()
 	a.queue = slices.DeleteFunc(a.queue, func(q asked) bool { return !q.isPort() || q.stale() })
 	a.early = false
+	if err != nil || renaming == "" {
+		return err
+	}
+	// proftpd 1.3.8 answers everything but RNTO with 501 now. A file that gets the
+	// name that it has stays as it is, whatever the server says to it.
+	w.log.Debug("ftp_send", "command", policy.Sanitize("RNTO "+renaming))
+	if err := w.write("RNTO " + renaming + "\r\n"); err != nil {
+		return err
+	}
+	_, err = w.final(ctx, w.limit)
 	return err
+}
+
+// renaming is the file whose rename was begun ahead of its turn, "" if there is
+// none: the server waits for RNTO.
+func (a *ahead) renaming() string {
+	for _, q := range a.queue {
+		if from, ok := strings.CutPrefix(q.line, "RNFR "); ok && q.reply != nil && q.reply.class() == 3 {
+			return from
+		}
+	}
+	return ""
 }
 
 // hear waits for the replies to the first n of the queue.

@@ -3,7 +3,11 @@ package ftp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -369,6 +373,54 @@ func TestFlightRefused(t *testing.T) {
 			isAlive(t, s, test.alive)
 			if test.alive {
 				works(t, s)
+			}
+		})
+	}
+}
+
+// TestFlightOfRefusedTime: a time that can't be set costs a warning, and not the
+// rename that was begun with it.
+func TestFlightOfRefusedTime(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		verb    string
+		code    int
+		without []string
+		warned  bool
+	}{
+		{"MFMT", 501, nil, true},
+		{"MFMT", 550, nil, true},
+		{"MDTM", 550, []string{"MFMT"}, false}, // a look shows that it sets no times: the next
+	} {
+		t.Run(fmt.Sprint(test.verb, " ", test.code), func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			srv := start(t, lab.FTPConfig{
+				Root: root, Without: test.without, With: []string{"SITE UTIME"},
+				Script: []lab.Rule{{On: test.verb, Do: lab.Reply(test.code, "No.")}},
+			})
+			link := linkTo(t, srv)
+			local := filepath.Join(t.TempDir(), "local")
+			if err := os.WriteFile(local, []byte("content"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				job := transfer.Job{Direction: transfer.Put, Local: local, Remote: "file"}
+				result, err := transfer.Run(t.Context(), link, job, impatient(), transfer.Observer{})
+				if err != nil || test.warned != (len(result.Warnings) == 1) {
+					t.Errorf("%v, warnings %q", err, result.Warnings)
+				}
+			}
+			if got := string(stored(t, root, "file")); got != "content" {
+				t.Errorf("%q", got)
+			}
+			if n := srv.Log().Count("RNTO"); test.warned && n != 2 {
+				t.Errorf("%d RNTO for two files: something came between", n)
+			}
+			for _, e := range srv.Log() {
+				if e.Verb != test.verb && slices.Contains(e.Codes, 501) {
+					t.Errorf("%s out of sequence", e.Verb)
+				}
 			}
 		})
 	}

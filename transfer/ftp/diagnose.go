@@ -91,32 +91,23 @@ type sight struct {
 	err      error // it can't be told
 }
 
-// look looks at a path, and where the server only says 550 at what is above it:
-// below what is no directory there is nothing.
+// look looks at a path, and where it is not there at what is above it: the first
+// that is missing says most.
 func (s *session) look(ctx context.Context, path string) sight {
 	info, err := s.Stat(ctx, path)
 	if err == nil {
 		return sight{there: true, info: info, evidence: describe(path, info)}
 	}
 	f, ok := errors.AsType[*policy.Fault](err)
-	if !ok || f.Code != 550 && f.Cause != policy.CauseRemoteMissing {
-		return sight{err: err}
+	if !ok || !isNotThere(f.Cause) {
+		return sight{err: err} // it may lie in a directory that we may not enter
 	}
-	if f.Cause == policy.CauseRemoteMissing {
-		return sight{evidence: fmt.Sprintf("%s is not there", quoted(path))}
+	if dir := parentOf(path); dir != "." && dir != "/" {
+		if above := s.look(ctx, dir); above.err == nil && !above.info.IsDir() {
+			return sight{evidence: above.evidence}
+		}
 	}
-	dir, _ := transfer.Split(path)
-	if dir == path || dir == "." || dir == "/" {
-		return sight{err: err}
-	}
-	above := s.look(ctx, dir)
-	switch {
-	case above.err != nil:
-		return above
-	case !above.there, !above.info.IsDir():
-		return sight{evidence: above.evidence}
-	}
-	return sight{err: err} // a directory that we may not enter
+	return sight{evidence: fmt.Sprintf("%s is not there", quoted(path))}
 }
 
 func describe(path string, info transfer.Info) string {

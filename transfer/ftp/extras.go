@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"time"
 
 	"github.com/xfer-cli/xfer/policy"
@@ -121,8 +122,11 @@ func (s *session) setModTime(ctx context.Context, path string, t time.Time) erro
 			break
 		}
 		if !r.unsupported() && r.code != 202 {
+			if way.offered || !common(t) {
+				break // this file, or this time: others may do
+			}
 			// A server without this form takes the time for a part of the name.
-			if _, ok, err := x.size(arg); err != nil || !ok || way.offered && r.code != 501 {
+			if _, ok, err := x.size(arg); err != nil || !ok {
 				return errors.Join(err, x.said(policy.Command, "MFMT", path, r))
 			}
 		}
@@ -130,6 +134,10 @@ func (s *session) setModTime(ctx context.Context, path string, t time.Time) erro
 	}
 	return x.said(policy.Command, "MFMT", path, last)
 }
+
+// common says whether t is a time that every server can store: 32 bits hold it
+// (POSIX time_t), and it is no negative number.
+func common(t time.Time) bool { return t.Unix() >= 0 && t.Unix() <= math.MaxInt32 }
 
 func (s *session) chmod(ctx context.Context, path string, mode fs.FileMode) error {
 	arg, end, err := s.begin(ctx, siteChmod, path)

@@ -3,6 +3,8 @@ package ftp_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -105,6 +107,49 @@ func TestSetModTime(t *testing.T) {
 	again := dial(t, srv, func(o *ftp.Options) { o.Hints.Facts = s.Extras().Facts() })
 	if again.Extras().SetModTime != nil {
 		t.Error("not remembered")
+	}
+}
+
+// TestTimeRefused: a server that has the command and refuses it has something
+// against this file, or this time.
+func TestTimeRefused(t *testing.T) {
+	t.Parallel()
+	when := time.Date(2021, 3, 4, 5, 6, 7, 0, time.UTC)
+	for _, test := range []struct {
+		name    string
+		cfg     lab.FTPConfig
+		on      string
+		code    int
+		when    time.Time
+		learned bool
+	}{
+		{"offered", lab.FTPConfig{}, "MFMT", 501, when, false},
+		{"offered", lab.FTPConfig{}, "MFMT", 550, when, false},
+		{"offered, not known", lab.FTPConfig{}, "MFMT", 502, when, true},
+		{"tried", lab.FTPConfig{Without: []string{"MFMT"}}, "MDTM", 550, when, true},
+		{"tried, before 1970", lab.FTPConfig{Without: []string{"MFMT"}}, "MDTM", 501, time.Date(1965, 1, 1, 0, 0, 0, 0, time.UTC), false},
+		{"tried, after 2038", lab.FTPConfig{Without: []string{"MFMT"}}, "MDTM", 501, time.Date(2105, 1, 1, 0, 0, 0, 0, time.UTC), false},
+	} {
+		t.Run(fmt.Sprint(test.name, " ", test.code), func(t *testing.T) {
+			t.Parallel()
+			cfg := test.cfg
+			cfg.Root = t.TempDir()
+			store(t, cfg.Root, "file", nil)
+			srv := start(t, cfg)
+			srv.SetScript(lab.Rule{On: test.on, Do: lab.Reply(test.code, "No.")})
+			s := dial(t, srv)
+			if err := s.Extras().SetModTime(t.Context(), "file", test.when); err == nil {
+				t.Error("no error")
+			}
+			works(t, s)
+			learned := false
+			for name := range s.Extras().Facts() {
+				learned = learned || name == "no:MFMT" || name == "no:MDTM-write"
+			}
+			if learned != test.learned {
+				t.Errorf("learned: %+v", s.Extras().Facts())
+			}
+		})
 	}
 }
 
@@ -251,6 +296,27 @@ func TestDiagnose(t *testing.T) {
 	f := &policy.Fault{Protocol: policy.FTP, Phase: policy.Command, Op: "RETR", Path: "x", Code: 550, Text: "Failed."}
 	if v := s.Extras().Diagnose(t.Context(), f, 0); v.Rule != "ftp-550" || v.Remedy != policy.GiveUp {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestMkdirAll: the parents that are missing are made, however many.
+func TestMkdirAll(t *testing.T) {
+	for _, without := range [][]string{nil, noMLST} {
+		root := t.TempDir()
+		link := linkTo(t, start(t, lab.FTPConfig{Root: root, Without: without}))
+		for _, dir := range []string{"k/l/m/n", "/k/x/y"} {
+			if err := transfer.MkdirAll(t.Context(), link, impatient(), "mkdir", dir); err != nil {
+				t.Error(err)
+			}
+			if info, err := os.Stat(filepath.Join(root, dir)); err != nil || !info.IsDir() {
+				t.Error(err)
+			}
+		}
+		store(t, root, "file", nil)
+		err := transfer.MkdirAll(t.Context(), link, impatient(), "mkdir", "file/x/y")
+		if g, ok := errors.AsType[*policy.GaveUp](err); !ok || g.Verdict.Rule != string(policy.CauseRemoteNotDirectory) {
+			t.Errorf("below a file: %v", err)
+		}
 	}
 }
 

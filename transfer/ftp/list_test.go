@@ -433,12 +433,18 @@ func TestStat(t *testing.T) {
 				t.Errorf("without %q: %v of precision %v", without, i.ModTime, i.Precision)
 			}
 		}
-		for _, missing := range []string{"missing", "missing/below", "/missing"} {
+		for _, missing := range []string{"missing", "missing/below", "missing/be/low", "dir/missing/be/low", "/missing"} {
 			_, err := s.Stat(t.Context(), missing)
-			kind(t, s, err, policy.KindMissing)
+			if !transfer.IsMissing(err) {
+				t.Errorf("without %q: %s: %v", without, missing, err)
+			}
 		}
-		_, err := s.Stat(t.Context(), "file/below")
-		kind(t, s, err, policy.KindTarget)
+		for _, below := range []string{"file/below", "file/be/low"} {
+			_, err := s.Stat(t.Context(), below)
+			if v := policy.Classify(faultOf(t, err)); v.Kind != policy.KindTarget {
+				t.Errorf("without %q: %s: %v, %+v", without, below, err, v)
+			}
+		}
 		works(t, s)
 	}
 }

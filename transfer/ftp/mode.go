@@ -194,6 +194,9 @@ func (x *interposer) preparePassive() *policy.Fault {
 			return x.said(policy.Data, x.op, x.path, r)
 		}
 		x.modes.withoutEPSV(epsvRefused, fmt.Sprintf("%d %s", r.code, policy.Sanitize(r.text())))
+		if r.code == 501 || r.code == 503 {
+			x.modes.epsv = transfer.Fact{} // that may be about what came before it
+		}
 	}
 	r, err := x.exchange("PASV", "")
 	if err != nil {

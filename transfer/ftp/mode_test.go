@@ -99,6 +99,18 @@ func TestActiveDropped(t *testing.T) {
 	}
 }
 
+// TestEPSVOutOfSequence: what may be about the command before is not remembered.
+func TestEPSVOutOfSequence(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{501, 503} {
+		s := dial(t, start(t, lab.FTPConfig{Script: []lab.Rule{{On: "EPSV", Times: 1, Do: lab.Reply(code, "Bad sequence of commands.")}}}))
+		works(t, s)
+		if fact, ok := s.Extras().Facts()["epsv"]; ok {
+			t.Errorf("learned %+v", fact)
+		}
+	}
+}
+
 // TestEPSVDead: EPSV answers with a port that nobody reaches, PASV works. It is
 // found out once.
 func TestEPSVDead(t *testing.T) {

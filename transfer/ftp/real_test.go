@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/xfer-cli/xfer/auth"
+	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
 	"github.com/xfer-cli/xfer/transfer/ftp"
 	"github.com/xfer-cli/xfer/transfer/transfertest"
@@ -101,4 +102,39 @@ func TestRealFlights(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestRealRenameBegun: proftpd obeys nothing but RNTO behind RNFR, which goes ahead
+// of its turn. A time that is refused, and a file that is not renamed after all,
+// leave the session usable.
+func TestRealRenameBegun(t *testing.T) {
+	t.Parallel()
+	o := optionsFor(t, transfertest.ProFTPD(t, transfertest.FTPOptions{
+		Config: []string{"<Limit MFMT MDTM SITE_UTIME>", "DenyAll", "</Limit>"},
+	}))
+	known("pipelining=works")(&o)
+	s, err := ftp.Dial(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	src := func() transfer.Source {
+		src := source([]byte("content"))
+		src.ModTime, src.Temporary = afternoon, true
+		return src
+	}
+	if _, err := s.Put(t.Context(), "temp", 0, src()); err != nil {
+		t.Fatal(err)
+	}
+	is(t, s.Extras().SetModTime(t.Context(), "temp", afternoon), "MFMT", policy.Command, 550, "")
+	if err := s.Rename(t.Context(), "temp", "file"); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Put(t.Context(), "temp", 0, src()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(t.Context(), "temp"); err != nil {
+		t.Error(err)
+	}
+	works(t, s)
 }

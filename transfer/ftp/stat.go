@@ -2,6 +2,7 @@ package ftp
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"time"
 
@@ -193,20 +194,53 @@ func (x *interposer) size(arg string) (size int64, ok bool, err error) {
 }
 
 // absent is the fault of a look that found nothing. In a directory that can be
-// entered it is missing; otherwise the code is all we know.
+// entered it is missing; below what is missing, or is no directory, that is why.
+// Otherwise the code is all we know.
 func (s *session) absent(op, path string, r reply) error {
 	f := s.x.said(policy.Command, op, path, r)
 	if r.code != 550 {
 		return f
 	}
-	good, err := s.isGood(parentOf(path))
+	dir := parentOf(path)
+	good, err := s.isGood(dir)
+	switch {
+	case err != nil:
+	case good:
+		f.Cause = policy.CauseRemoteMissing
+	case dir != parentOf(dir):
+		f.Cause, err = s.whyNotEntered(dir)
+	}
 	if err != nil {
 		return err
 	}
-	if good {
-		f.Cause = policy.CauseRemoteMissing
-	}
 	return f
+}
+
+// whyNotEntered looks at what is no good directory: CauseRemoteMissing,
+// CauseRemoteNotDirectory, or "" where it can't be told.
+func (s *session) whyNotEntered(dir string) (policy.Cause, error) {
+	arg, err := s.x.charset.encode(dir)
+	if err != nil {
+		return "", err
+	}
+	info, err := s.stat(dir, arg)
+	switch {
+	case err == nil && !info.IsDir():
+		return policy.CauseRemoteNotDirectory, nil
+	case err == nil:
+		return "", nil
+	case !s.x.w.alive():
+		return "", err
+	}
+	if f, ok := errors.AsType[*policy.Fault](err); ok && isNotThere(f.Cause) {
+		return f.Cause, nil
+	}
+	return "", nil
+}
+
+// isNotThere says whether a look that ended so shows that there is nothing.
+func isNotThere(c policy.Cause) bool {
+	return c == policy.CauseRemoteMissing || c == policy.CauseRemoteNotDirectory
 }
 
 func parentOf(path string) string {

@@ -109,11 +109,12 @@ func (s *ftpSession) renameTo(string) {
 	}
 }
 
-// regular stats a file for SIZE and MDTM.
+// regular stats a file for SIZE and MDTM. As vsftpd, the server does not say why
+// it can't.
 func (s *ftpSession) regular(p string) (fs.FileInfo, bool) {
 	info, err := s.tree.stat(p)
 	if err != nil {
-		s.fail(err)
+		s.reply(550, "Could not get the file's status.")
 		return nil, false
 	}
 	if !info.Mode().IsRegular() {

@@ -124,10 +124,11 @@ func modeString(m fs.FileMode) string {
 	return kind + m.Perm().String()[1:]
 }
 
+// mlst, as that of proftpd and pure-ftpd, does not say why it can't.
 func (s *ftpSession) mlst(string) {
 	info, err := s.tree.stat(s.path)
 	if err != nil {
-		s.fail(err)
+		s.reply(550, "It cannot be listed.")
 		return
 	}
 	s.reply(250, fmt.Sprintf("Listing %s\n %s %s\nEnd", s.path, facts(info), s.path))

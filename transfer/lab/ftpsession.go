@@ -239,6 +239,9 @@ func (s *ftpSession) obey(line string) {
 		s.path = absolute(s.cwd, pathArg(verb, arg))
 	}
 	if s.scripted(Before) {
+		if verb == "RNTO" {
+			s.oldName = ""
+		}
 		return
 	}
 	if has, isOptional := s.knows[verb]; !known || isOptional && !has {
@@ -249,8 +252,16 @@ func (s *ftpSession) obey(line string) {
 		s.reply(530, "Please login with USER and PASS.")
 		return
 	}
+	if s.oldName != "" && !slices.Contains(renaming, verb) {
+		s.reply(501, "Bad sequence of commands.")
+		return
+	}
 	cmd.run(s, arg)
 }
+
+// renaming are the commands that are obeyed behind a 350 to RNFR. Most servers
+// are not so strict; proftpd 1.3.8 is.
+var renaming = []string{"RNTO", "NOOP", "QUIT", "USER", "PASS"}
 
 // scripted carries out the rules that are due and says whether they take the
 // command's place.

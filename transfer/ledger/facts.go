@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"time"
 
 	"github.com/xfer-cli/xfer/transfer"
 )
@@ -18,11 +17,17 @@ func (l *Ledger) Recall(ctx context.Context, host string) (transfer.Facts, error
 	return hosts[0].Facts, nil
 }
 
-// Learn keeps facts about a host, in place of older ones with the same names. It
-// implements transfer.Memory.
+// Learn keeps facts about a host, in place of older ones with the same names; one
+// without a value is forgotten. It implements transfer.Memory.
 func (l *Ledger) Learn(ctx context.Context, host string, learned transfer.Facts) error {
 	return l.write(ctx, func(tx *sql.Tx) error {
 		for name, f := range learned {
+			if f.Value == "" {
+				if _, err := tx.ExecContext(ctx, `DELETE FROM facts WHERE host = ? AND name = ?`, host, name); err != nil {
+					return err
+				}
+				continue
+			}
 			if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)`,
 				host, name, f.Value, f.Reason, f.At.UnixMilli()); err != nil {
 				return err
@@ -32,9 +37,6 @@ func (l *Ledger) Learn(ctx context.Context, host string, learned transfer.Facts)
 		return err
 	})
 }
-
-// oldest is when the oldest facts were learned that are still believed.
-func oldest() int64 { return time.Now().Add(-transfer.FactLifetime).UnixMilli() }
 
 // Host is what is remembered about one server.
 type Host struct {

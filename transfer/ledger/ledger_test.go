@@ -64,6 +64,11 @@ func TestFacts(t *testing.T) {
 	if err != nil || len(facts) != 1 || facts["mode"].Value != fresh.Value || facts["mode"].Reason != fresh.Reason || !facts["mode"].At.Equal(fresh.At) {
 		t.Errorf("recalled %v %v, want only %v", facts, err, fresh)
 	}
+	must(t, l.Learn(ctx, "ftp://a:21", transfer.Facts{"mode": {}}))
+	if facts, err := l.Recall(ctx, "ftp://a:21"); err != nil || len(facts) > 0 {
+		t.Errorf("recalled %v %v of what has no value", facts, err)
+	}
+	must(t, l.Learn(ctx, "ftp://a:21", transfer.Facts{"mode": fresh}))
 	must(t, l.Forget(ctx, "ftp://a:21"))
 	hosts, err := l.Hosts(ctx)
 	if err != nil || len(hosts) != 1 || hosts[0].Server != "ftp://b:21" {

@@ -24,7 +24,8 @@ type Locks struct {
 }
 
 // Lock takes the lock called key, without waiting. When somebody else holds it
-// the error is a fault of policy.CauseLocalLocked that names the holder.
+// the error is a fault of policy.CauseLocalLocked that names the holder; Path is the
+// key.
 func (l Locks) Lock(key string) (release func(), err error) {
 	t, err := l.table()
 	if err != nil {
@@ -41,7 +42,7 @@ func (l Locks) Lock(key string) (release func(), err error) {
 		return nil, policy.LocalFault("lock", t.path, err)
 	}
 	return nil, &policy.Fault{
-		Protocol: policy.Local, Phase: policy.Command, Op: "lock", Path: t.path,
+		Protocol: policy.Local, Phase: policy.Command, Op: "lock", Path: key,
 		Cause: policy.CauseLocalLocked, Text: "held by " + holder,
 	}
 }

@@ -27,6 +27,9 @@ func TestLockKeepsOthersOff(t *testing.T) {
 	if !ok || f.Cause != policy.CauseLocalLocked {
 		t.Fatalf("second lock: %v, want a fault of %s", err, policy.CauseLocalLocked)
 	}
+	if f.Path != "sftp://host:22 in/a.csv" {
+		t.Errorf("the fault names %q instead of what is locked", f.Path)
+	}
 	if !strings.Contains(f.Text, "process ") {
 		t.Errorf("the fault does not name the holder: %q", f.Text)
 	}

@@ -83,7 +83,7 @@ func TestDialFaults(t *testing.T) {
 	}{
 		"nothing listens": {
 			[]func(*Options){at("127.0.0.1:1")},
-			policy.Fault{Protocol: policy.Net, Op: "dial", Cause: policy.CauseRefused},
+			policy.Fault{Protocol: policy.Net, Phase: policy.Connect, Op: "dial", Cause: policy.CauseRefused},
 		},
 		"the dialler gets no answer": {
 			[]func(*Options){quick, func(o *Options) {
@@ -92,7 +92,7 @@ func TestDialFaults(t *testing.T) {
 					return nil, ctx.Err()
 				}
 			}},
-			policy.Fault{Protocol: policy.Net, Op: "dial", Cause: policy.CauseTimeout},
+			policy.Fault{Protocol: policy.Net, Phase: policy.Connect, Op: "dial", Cause: policy.CauseTimeout},
 		},
 		"no such host": {
 			[]func(*Options){func(o *Options) {
@@ -100,43 +100,43 @@ func TestDialFaults(t *testing.T) {
 					return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
 				}
 			}},
-			policy.Fault{Protocol: policy.Net, Op: "dial", Cause: policy.CauseHostNotFound},
+			policy.Fault{Protocol: policy.Net, Phase: policy.Connect, Op: "dial", Cause: policy.CauseHostNotFound},
 		},
 		"silent server": {
 			[]func(*Options){at(answering(t, "", false)), quick},
-			policy.Fault{Protocol: policy.Net, Op: "handshake", Cause: policy.CauseTimeout},
+			policy.Fault{Protocol: policy.Net, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseTimeout},
 		},
 		"silent after the banner": {
 			[]func(*Options){at(answering(t, "SSH-2.0-x\r\n", false)), quick},
-			policy.Fault{Protocol: policy.Net, Op: "handshake", Cause: policy.CauseTimeout},
+			policy.Fault{Protocol: policy.Net, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseTimeout},
 		},
 		"an FTP server": {
 			[]func(*Options){at(answering(t, "220 ProFTPD\x1b[31m ready\r\n", false)), quick},
-			policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseNotSSH, Text: "220 ProFTPD?[31m ready"},
+			policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseNotSSH, Text: "220 ProFTPD?[31m ready"},
 		},
 		"a web server": {
 			[]func(*Options){at(answering(t, "HTTP/1.1 400 Bad Request\r\n\r\n", true))},
-			policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseNotSSH, Text: "HTTP/1.1 400"},
+			policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseNotSSH, Text: "HTTP/1.1 400"},
 		},
 		"hangs up without a word": {
 			[]func(*Options){at(closed)},
-			policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseStartups},
+			policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseStartups},
 		},
 		"hangs up and says why": {
 			[]func(*Options){at(answering(t, "Exceeded MaxStartups\r\n", true))},
-			policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseStartups, Text: "Exceeded MaxStartups"},
+			policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseStartups, Text: "Exceeded MaxStartups"},
 		},
 		"hangs up after the banner": {
 			[]func(*Options){at(answering(t, "SSH-2.0-x\r\n", true))},
-			policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseReset},
+			policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseReset},
 		},
 		"host key unknown": {
 			[]func(*Options){func(o *Options) { o.HostKeys = &auth.HostKeys{Files: []string{filepath.Join(t.TempDir(), "none")}} }},
-			policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseHostKeyUnknown, Text: "ED25519 SHA256:"},
+			policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseHostKeyUnknown, Text: "ED25519 SHA256:"},
 		},
 		"known_hosts unreadable": {
 			[]func(*Options){func(o *Options) { o.HostKeys = &auth.HostKeys{Files: []string{t.TempDir()}} }},
-			policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseKnownHosts},
+			policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseKnownHosts},
 		},
 		"wrong password": {
 			[]func(*Options){func(o *Options) { o.Login.Password = &auth.Source{Given: auth.NewSecret("hunter3")} }},
@@ -203,7 +203,7 @@ func TestHostKeyFaultNamesTheEntry(t *testing.T) {
 	}
 	o := labOptions(second)
 	o.HostKeys = &auth.HostKeys{Files: []string{file}, Unknown: auth.AcceptNew}
-	f := failDial(t, o, policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseHostKeyChanged, Text: file + ":1"})
+	f := failDial(t, o, policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseHostKeyChanged, Text: file + ":1"})
 	host, port, _ := net.SplitHostPort(second.Addr())
 	if want := "[" + host + "]:" + port; f.Host != want {
 		t.Errorf("host %q, want %q, which ssh-keygen -R takes", f.Host, want)
@@ -217,7 +217,7 @@ func TestHostKeyFaultNamesTheEntry(t *testing.T) {
 
 func TestNoAlgorithmInCommon(t *testing.T) {
 	srv := startLab(t, lab.SFTPConfig{Crypto: ssh.Config{Ciphers: []string{ssh.InsecureCipherRC4}}})
-	failDial(t, labOptions(srv), policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseAlgorithms, Text: "arcfour"})
+	failDial(t, labOptions(srv), policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseAlgorithms, Text: "arcfour"})
 }
 
 func TestNoSFTP(t *testing.T) {
@@ -238,7 +238,7 @@ func TestNoSFTP(t *testing.T) {
 			noLeaks(t)
 			srv := startLab(t, lab.SFTPConfig{Script: []lab.Rule{tt.rule}})
 			failDial(t, labOptions(srv, withSilence(700*time.Millisecond)),
-				policy.Fault{Protocol: policy.SSH, Op: "channel", Cause: tt.cause, Text: tt.text})
+				policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "channel", Cause: tt.cause, Text: tt.text})
 		})
 	}
 }
@@ -356,11 +356,11 @@ func TestRealSSHDLoginFaults(t *testing.T) {
 	})
 	t.Run("ForceCommand prints text", func(t *testing.T) {
 		srv := transfertest.SSHD(t, transfertest.SSHDOptions{ForceCommand: "echo no files here"})
-		failDial(t, sshdOptions(srv), policy.Fault{Protocol: policy.SSH, Op: "channel", Cause: policy.CauseNoSubsystem, Text: "no files here"})
+		failDial(t, sshdOptions(srv), policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "channel", Cause: policy.CauseNoSubsystem, Text: "no files here"})
 	})
 	t.Run("sftp-server is missing", func(t *testing.T) {
 		srv := transfertest.SSHD(t, transfertest.SSHDOptions{ForceCommand: "/nonexistent/sftp-server"})
-		failDial(t, sshdOptions(srv), policy.Fault{Protocol: policy.SSH, Op: "channel", Cause: policy.CauseNoSubsystem})
+		failDial(t, sshdOptions(srv), policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "channel", Cause: policy.CauseNoSubsystem})
 	})
 	t.Run("MaxStartups", func(t *testing.T) {
 		srv := transfertest.SSHD(t, transfertest.SSHDOptions{MaxStartups: "1"})
@@ -370,6 +370,6 @@ func TestRealSSHDLoginFaults(t *testing.T) {
 		}
 		defer hold.Close()
 		_, _ = bufio.NewReader(hold).ReadString('\n') // its login is under way now
-		failDial(t, sshdOptions(srv), policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseStartups})
+		failDial(t, sshdOptions(srv), policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseStartups})
 	})
 }

@@ -60,15 +60,15 @@ func TestJumpHostFaults(t *testing.T) {
 		},
 		"its host key is unknown": {
 			func(_, via *Options) { via.HostKeys = &auth.HostKeys{Files: []string{os.DevNull}} },
-			policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseHostKeyUnknown},
+			policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseHostKeyUnknown},
 		},
 		"it forwards nothing": {
 			func(o, _ *Options) { via := labOptions(noForward); o.Jump = &via },
-			policy.Fault{Protocol: policy.SSH, Op: "dial", Cause: policy.CauseProxy, Text: "the jump host can't reach " + target.Addr()},
+			policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "dial", Cause: policy.CauseProxy, Text: "the jump host can't reach " + target.Addr()},
 		},
 		"it can't reach the server": {
 			func(o, _ *Options) { o.Address = closed.Addr().String() },
-			policy.Fault{Protocol: policy.SSH, Op: "dial", Cause: policy.CauseProxy, Text: "Connection refused"},
+			policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "dial", Cause: policy.CauseProxy, Text: "Connection refused"},
 		},
 		"the server refuses": {
 			func(o, _ *Options) { o.Login.Password = &auth.Source{Given: auth.NewSecret("no")} },
@@ -131,10 +131,10 @@ func TestProxyCommand(t *testing.T) {
 	_ = s.Close()
 
 	failDial(t, labOptions(srv, relay("127.0.0.1:1")), policy.Fault{
-		Protocol: policy.Net, Op: "handshake", Cause: policy.CauseProxy, Text: "exit status 3: no way there",
+		Protocol: policy.Net, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseProxy, Text: "exit status 3: no way there",
 	})
 	failDial(t, labOptions(srv, func(o *Options) { o.DialContext = Command("sleep 600") }, withTimeout(300*time.Millisecond)),
-		policy.Fault{Protocol: policy.Net, Op: "handshake", Cause: policy.CauseTimeout})
+		policy.Fault{Protocol: policy.Net, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseTimeout})
 }
 
 // TestLegacy: outdated algorithms only where they are allowed, and then named.
@@ -163,7 +163,7 @@ func TestLegacy(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			srv := startLab(t, tt.config)
-			failDial(t, labOptions(srv), policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseAlgorithms})
+			failDial(t, labOptions(srv), policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseAlgorithms})
 
 			algorithms, err := auth.Algorithms(nil, true)
 			if err != nil {
@@ -200,7 +200,7 @@ func TestHostKeyAlias(t *testing.T) {
 	alias := func(o *Options) { o.HostKeys, o.KnownAs = &auth.HostKeys{Files: []string{known}}, "the-alias" }
 	dialLab(t, srv, alias)
 	failDial(t, labOptions(srv, alias, func(o *Options) { o.KnownAs = "" }),
-		policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseHostKeyUnknown})
+		policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseHostKeyUnknown})
 }
 
 // keyring is an agent on a socket.
@@ -336,7 +336,7 @@ func TestRealSSHDLogins(t *testing.T) {
 		o := sshdOptions(srv, func(o *Options) {
 			o.Login.Keys = &auth.Keys{Files: []string{rsaFile}}
 		})
-		failDial(t, o, policy.Fault{Protocol: policy.SSH, Op: "handshake", Cause: policy.CauseAlgorithms})
+		failDial(t, o, policy.Fault{Protocol: policy.SSH, Phase: policy.Connect, Op: "handshake", Cause: policy.CauseAlgorithms})
 		o.Algorithms = algorithms
 		failDial(t, o, policy.Fault{Protocol: policy.SSH, Phase: policy.Auth, Op: "auth", Cause: policy.CauseSSHAuth})
 		// This one claims to know the others; OpenSSH's own client needs the same

@@ -181,8 +181,12 @@ func testMissing(e *env) {
 	// A session may have found out by looking: then there is no code.
 	_, err = e.s.Stat(e.ctx, missing)
 	e.kind("stat", e.isFault(err), policy.KindMissing)
-	_, err = e.s.Stat(e.ctx, e.path("missing/file"))
-	e.kind("stat below a missing directory", e.isFault(err), policy.KindMissing)
+	for _, below := range []string{"missing/file", "missing/dir/file", "missing/dir/dir/file"} {
+		_, err = e.s.Stat(e.ctx, e.path(below))
+		if e.kind("stat of "+below, e.isFault(err), policy.KindMissing); !transfer.IsMissing(err) {
+			e.Errorf("stat of %s: %v: only a diagnosis tells that it is missing", below, err)
+		}
+	}
 	err = e.s.List(e.ctx, missing, func(i transfer.Info) error {
 		return fmt.Errorf("listed %+v", i)
 	})
