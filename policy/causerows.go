@@ -444,7 +444,7 @@ var causeRows = []Row{
 		Source: "read(2), write(2) EIO",
 	},
 	{
-		Rule: string(CauseNotRegular), Protocol: Local, Name: "not an ordinary file",
+		Rule: string(CauseNotRegular), Protocol: Local, Name: "a device, a socket or a pipe",
 		Head:   "{path} is not an ordinary file",
 		Means:  "a device, socket or named pipe has no content that could be copied; it was left out",
 		Causes: []string{"a tree with special files, such as /dev or a mail spool"},

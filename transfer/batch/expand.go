@@ -219,7 +219,7 @@ func RemoteBelow(ctx context.Context, links *Links, name, dir string, names iter
 }
 
 // remoteRoot walks what a pattern fits. listed is what is known of it: of a plain
-// name nothing, of a link that it is one.
+// name nothing.
 func (w walker) remoteRoot(ctx context.Context, root string, listed transfer.Info) error {
 	_, base := transfer.Split(root)
 	if base == "." || base == ".." {
@@ -229,9 +229,9 @@ func (w walker) remoteRoot(ctx context.Context, root string, listed transfer.Inf
 		if base != "" && !w.sel.Wants(base, transfer.Info{Size: -1}) {
 			return nil
 		}
-		e := Entry{Path: root, Rel: base, Size: -1}
-		if isSpecial(listed) {
-			e.Err = special(w.protocol(), root)
+		e := Entry{Path: root, Rel: base, Size: -1, Info: w.told(listed)}
+		if e.Info != nil {
+			e.Size = e.Info.Size
 		}
 		return w.each(e)
 	}

@@ -54,8 +54,6 @@ func (w walker) root(ctx context.Context, root, base string, info transfer.Info)
 		return nil
 	case !w.sel.Wants(path.Base(filepath.ToSlash(root)), info):
 		return nil
-	case !w.isLocal() && isSpecial(info):
-		return w.each(Entry{Path: root, Rel: base, Size: -1, Err: special(w.protocol(), root)})
 	}
 	return w.each(Entry{Path: root, Rel: base, Size: info.Size, Info: w.told(info)})
 }
@@ -411,12 +409,6 @@ func badName(p policy.Protocol, name string, err error) error {
 	return &policy.Fault{
 		Protocol: p, Op: "list", Path: name, Cause: policy.CauseBadName, Text: policy.Sanitize(err.Error()), Err: err,
 	}
-}
-
-// isSpecial says whether a file has no content of its own: reading a pipe waits for
-// who writes to it.
-func isSpecial(i transfer.Info) bool {
-	return !i.IsRegular() && !i.IsDir() && i.Mode&fs.ModeSymlink == 0
 }
 
 func special(p policy.Protocol, name string) error {

@@ -17,17 +17,12 @@ func (l *Ledger) Recall(ctx context.Context, host string) (transfer.Facts, error
 	return hosts[0].Facts, nil
 }
 
-// Learn keeps facts about a host, in place of older ones with the same names; one
-// without a value is forgotten. It implements transfer.Memory.
+// Learn keeps facts about a host, in place of older ones with the same names. One
+// that is too old to be believed, as the zero Fact is, is forgotten. It implements
+// transfer.Memory.
 func (l *Ledger) Learn(ctx context.Context, host string, learned transfer.Facts) error {
 	return l.write(ctx, func(tx *sql.Tx) error {
 		for name, f := range learned {
-			if f.Value == "" {
-				if _, err := tx.ExecContext(ctx, `DELETE FROM facts WHERE host = ? AND name = ?`, host, name); err != nil {
-					return err
-				}
-				continue
-			}
 			if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)`,
 				host, name, f.Value, f.Reason, f.At.UnixMilli()); err != nil {
 				return err
