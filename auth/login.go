@@ -53,6 +53,7 @@ type Attempt struct {
 	used    map[string]bool
 	sent    bool // the password, since the last partial success
 	asked   int  // rounds of keyboard-interactive
+	person  bool // has answered some of them
 	typed   Secret
 	reasons []error
 	signed  string // the algorithm of the last signature
@@ -86,6 +87,12 @@ func (a *Attempt) Succeeded() {
 	if a.asked == 1 && a.partial == 0 && !a.typed.Empty() && a.login.Password != nil {
 		a.login.Password.Keep(a.typed, FromPrompt)
 	}
+}
+
+// Repeatable says whether a login that succeeded can be made again without a person:
+// nobody answered questions, touched a token or was asked for a second proof.
+func (a *Attempt) Repeatable() bool {
+	return a.partial == 0 && !a.person && !strings.HasPrefix(a.signed, "sk-")
 }
 
 // Outdated names the algorithm that a key of ours signed with, if it is no longer
@@ -314,6 +321,7 @@ func (a *Attempt) ask(question string, echo bool) (Secret, error) {
 		return Secret{}, fmt.Errorf("%w: the server asks %q and there is nobody to answer", ErrNoSecret, question)
 	}
 	defer a.pause.begin()()
+	a.person = true
 	if !echo {
 		return a.login.Prompter.Secret(a.ctx, question)
 	}

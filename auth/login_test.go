@@ -32,6 +32,8 @@ type server struct {
 
 	mu   sync.Mutex
 	sent []string // "password:x", "publickey:ED25519", "answer:x"
+	// repeatable: the login that succeeded can be made again without a person.
+	repeatable bool
 }
 
 func (s *server) note(what string) {
@@ -127,6 +129,7 @@ func (s *server) handshake(t *testing.T, l *Login) error {
 		return a.Failure(err)
 	}
 	a.Succeeded()
+	s.repeatable = a.Repeatable()
 	go ssh.DiscardRequests(reqs)
 	go func() {
 		for range chans {
@@ -270,6 +273,54 @@ func TestPasswordIsSentOnce(t *testing.T) {
 				t.Errorf("the server saw %q, want %q", s.noted(), tt.sent)
 			}
 		})
+	}
+}
+
+// TestRepeatable: a second login beside the first must not ask anybody.
+func TestRepeatable(t *testing.T) {
+	ask := question{text: "Password: ", right: "right"}
+	someone := func() *person { return &person{secrets: []string{"right", "123456"}} }
+	for name, tt := range map[string]struct {
+		setup func(*server)
+		login Login
+		want  bool
+	}{
+		"password": {func(s *server) { s.allowPassword("right", nil) }, Login{Password: password("right")}, true},
+		"password as an answer": {
+			func(s *server) { s.config.KeyboardInteractiveCallback = s.questions(nil, ask) }, Login{Password: password("right")}, true,
+		},
+		"typed answer": {
+			func(s *server) { s.config.KeyboardInteractiveCallback = s.questions(nil, ask) }, Login{Prompter: someone()}, false,
+		},
+		"second factor": {
+			func(s *server) {
+				s.config.KeyboardInteractiveCallback = s.questions(nil, ask, question{text: "Code: ", right: "123456"})
+			},
+			Login{Password: password("right"), Prompter: &person{secrets: []string{"123456"}}}, false,
+		},
+		"two proofs": {
+			func(s *server) {
+				s.allowPassword("right", &ssh.PartialSuccessError{Next: ssh.ServerAuthCallbacks{
+					KeyboardInteractiveCallback: s.questions(nil), // a push to the phone
+				}})
+			},
+			Login{Password: password("right")}, false,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &server{config: &ssh.ServerConfig{}}
+			tt.setup(s)
+			tt.login.User = "acme"
+			if err := s.handshake(t, &tt.login); err != nil {
+				t.Fatal(err)
+			}
+			if s.repeatable != tt.want {
+				t.Errorf("repeatable: %v, want %v", s.repeatable, tt.want)
+			}
+		})
+	}
+	if (&Attempt{signed: ssh.KeyAlgoSKED25519}).Repeatable() {
+		t.Error("a token wants to be touched")
 	}
 }
 

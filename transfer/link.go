@@ -17,6 +17,12 @@ type Hints struct {
 	Mode Mode
 	// Facts is what is remembered about the host.
 	Facts Facts
+	// Further, if not nil, opens one more connection to the host for the session: it
+	// runs dial, which tries once. release is to be called when that connection has
+	// ended. It is nil where the number of connections is limited, as another process
+	// may need them more; and once a connection was lost, which may have been because
+	// of another.
+	Further func(ctx context.Context, dial func(context.Context) error) (release func(), err error)
 }
 
 // Dialer logs in to one server. It tries once; secrets it had to ask for are
@@ -197,16 +203,40 @@ func (l *Link) open(ctx context.Context) (Session, error) {
 	}
 	l.mu.Lock()
 	hints := Hints{Mode: l.mode, Facts: maps.Clone(l.facts)}
+	first := l.dials == 0
 	l.mu.Unlock()
+	if first && l.maxConnections() == 0 {
+		hints.Further = l.further
+	}
 	s, err := l.dial(ctx, hints)
 	switch {
 	case slot == nil:
 	case err == nil:
 		slot.Opened()
 	default:
+		l.mu.Lock()
+		l.slot = nil
+		l.mu.Unlock()
 		l.giveBack(ctx, slot, err)
 	}
 	return s, err
+}
+
+// further is Hints.Further.
+func (l *Link) further(ctx context.Context, dial func(context.Context) error) (release func(), err error) {
+	if l.budget == nil {
+		return func() {}, dial(ctx)
+	}
+	slot, err := l.budget.Take(ctx, l.loc.Server(), 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := dial(ctx); err != nil {
+		l.giveBack(ctx, slot, err)
+		return nil, err
+	}
+	slot.Opened()
+	return slot.Release, nil
 }
 
 // take gives the link's slot, nil if connections are not limited.
@@ -242,11 +272,8 @@ func (l *Link) maxConnections() int {
 	return min(n, l.most)
 }
 
-// giveBack gives the slot back after a dial that failed, and learns from it.
+// giveBack gives a slot back after a dial that failed, and learns from it.
 func (l *Link) giveBack(ctx context.Context, slot Slot, err error) {
-	l.mu.Lock()
-	l.slot = nil
-	l.mu.Unlock()
 	f := policy.FaultOf(err)
 	if !policy.Classify(f).Crowded {
 		slot.Release()

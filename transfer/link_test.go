@@ -155,6 +155,62 @@ func TestLinkTakesASlot(t *testing.T) {
 	}
 }
 
+// TestLinkGivesFurtherConnections a slot each; none where they are limited, or once
+// a connection was lost.
+func TestLinkGivesFurtherConnections(t *testing.T) {
+	crowded := &policy.Fault{Protocol: policy.FTP, Phase: policy.Connect, Op: "greeting", Code: 421, Text: "Too many connections"}
+	for name, c := range map[string]struct {
+		most   int
+		refuse error
+		want   []string // nil: there are none
+	}{
+		"one":     {0, nil, []string{"take h://:0 0", "opened", "release"}},
+		"crowded": {0, crowded, []string{"take h://:0 0", "crowded 421 Too many connections"}},
+		"broken":  {0, reset(policy.Connect, "dial", ""), []string{"take h://:0 0", "release"}},
+		"limited": {8, nil, nil},
+	} {
+		server, budget, memory := newMemServer(), &memBudget{limit: 1}, &memMemory{known: Facts{}}
+		var hints []Hints
+		l := NewLink(Location{Scheme: "h"}, func(ctx context.Context, h Hints) (Session, error) {
+			hints = append(hints, h)
+			return server.dial(ctx, h)
+		}, ModeAuto, memory)
+		l.LimitConnections(budget, c.most)
+		u := l.user()
+		if _, err := u.session(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		budget.calls = nil
+		if further := hints[0].Further; (further != nil) != (c.want != nil) {
+			t.Errorf("%s: further connections: %v", name, further != nil)
+		} else if further != nil {
+			release, err := further(t.Context(), func(context.Context) error { return c.refuse })
+			if !errors.Is(err, c.refuse) {
+				t.Errorf("%s: %v, want %v", name, err, c.refuse)
+			}
+			if err == nil {
+				release()
+			}
+			if fmt.Sprint(budget.calls) != fmt.Sprint(c.want) {
+				t.Errorf("%s:\ngot  %q\nwant %q", name, budget.calls, c.want)
+			}
+		}
+		if err := u.reconnect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if hints[1].Further != nil {
+			t.Errorf("%s: further connections after one was lost", name)
+		}
+		if err := l.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		learned := len(memory.told) > 0 && memory.told[0][FactMaxConnections].Value == "1"
+		if learned != (c.refuse == crowded) {
+			t.Errorf("%s: learned the limit: %v", name, learned)
+		}
+	}
+}
+
 // TestLinkWithoutSlot does not dial.
 func TestLinkWithoutSlot(t *testing.T) {
 	server, full := newMemServer(), errors.New("none left")

@@ -25,7 +25,7 @@ func sftpDialer(a *app, p place) transfer.Dialer {
 	login := &credential{server: p.loc.Server(), host: host, user: user.User, password: user.Password, keys: user.Keys}
 	return a.guard(login, func(ctx context.Context, hints transfer.Hints) (transfer.Session, error) {
 		o := p.ssh
-		o.Facts = hints.Facts
+		o.Facts, o.Further = hints.Facts, hints.Further
 		return sftp.Dial(ctx, o)
 	})
 }

@@ -59,16 +59,16 @@ func (c *connection) open(ctx context.Context) (*channel, error) {
 	return ch, nil
 }
 
-// another starts a further server like this one, for file data, in one round
+// another starts a further server like the first one, for file data, in one round
 // trip instead of three: what works once is not asked about again, and requests
 // may follow the greeting at once. That it did not come shows in their answers.
-func (ch *channel) another(ctx context.Context, from func() (slot, error)) (*channel, error) {
-	return call(ctx, ch.conn, ch.conn.limits.Reply, func() (*channel, error) {
+func (c *connection) another(ctx context.Context, from func() (slot, error)) (*channel, error) {
+	return call(ctx, c, c.limits.Reply, func() (*channel, error) {
 		at, err := from()
 		if err != nil {
 			return nil, err
 		}
-		next := &channel{conn: ch.conn}
+		next := &channel{conn: c}
 		if err := next.start(at, false); err != nil {
 			return nil, err
 		}

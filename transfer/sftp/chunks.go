@@ -293,8 +293,9 @@ func (c *chunks) result() (mark, reached int64, err error) {
 	return c.mark, c.next, c.err
 }
 
-// position gives the mark.
-func (c *chunks) position() int64 {
-	mark, _, _ := c.result()
-	return mark
+// way gives the mark and the end, which may be unknownEnd.
+func (c *chunks) way() (mark, end int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mark, c.end
 }

@@ -42,7 +42,7 @@ func TestMarkHasNoGaps(t *testing.T) {
 		mark int64
 	}{{2, 0}, {1, 0}, {0, 30}, {3, 40}} {
 		c.done(p[step.done])
-		if got := c.position(); got != step.mark {
+		if got, _ := c.way(); got != step.mark {
 			t.Errorf("after piece %d: mark %d, want %d", step.done, got, step.mark)
 		}
 	}
@@ -68,7 +68,7 @@ func TestSpread(t *testing.T) {
 		c.done(a)
 		synctest.Wait()
 		if further != nil {
-			t.Errorf("handed out %d with the mark at %d", further.off, c.position())
+			t.Errorf("handed out %d with the mark at %d", further.off, c.mark)
 		}
 		c.done(slow)
 		synctest.Wait()

@@ -24,12 +24,19 @@ type connection struct {
 	aliveEvery, aliveLimit time.Duration
 	// forwards: the server may use our agent.
 	forwards bool
+	// hostKey is the server's; repeatable: such a login needs no person.
+	hostKey    ssh.PublicKey
+	repeatable bool
 	// rtt is the shortest round trip seen, in nanoseconds; 0 unknown.
 	rtt atomic.Int64
 
 	// moved counts the SFTP bytes of all channels, both ways; waiting counts who
 	// watches over an answer.
 	moved, waiting atomic.Int64
+
+	// lanes is how many channels are for file data, most how many the server allows,
+	// as far as is known; session.mu guards both.
+	lanes, most int
 
 	dead chan struct{} // closed when SSH has ended
 	root error         // why, once dead is closed
@@ -153,18 +160,19 @@ func (c *connection) wait(ctx context.Context, limit time.Duration, done <-chan 
 
 // watch notices silence.
 type watch struct {
-	c     *connection
-	timer *time.Timer
-	limit time.Duration
-	seen  int64
-	begun bool
+	c        *connection
+	position func() int64
+	timer    *time.Timer
+	limit    time.Duration
+	seen     int64
+	begun    bool
 }
 
 // watch begins to look only after a quarter of the limit: that asks the system
 // something, and hardly any wait takes so long.
 func (c *connection) watch(limit time.Duration) *watch {
 	c.waiting.Add(1)
-	return &watch{c: c, limit: limit, timer: time.NewTimer(limit / 4)}
+	return &watch{c: c, position: c.position, limit: limit, timer: time.NewTimer(limit / 4)}
 }
 
 func (w *watch) stop() {
@@ -175,7 +183,7 @@ func (w *watch) stop() {
 // moving is asked when the timer has fired: if anything has moved since, the
 // timer starts anew.
 func (w *watch) moving() bool {
-	now := w.c.position()
+	now := w.position()
 	if w.begun && now == w.seen {
 		return false
 	}

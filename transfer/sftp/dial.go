@@ -35,6 +35,9 @@ type Options struct {
 	// are opened as soon as there are any. -1: there is one, whose size is not known
 	// yet; 0: there may be none.
 	Need int64
+	// Further, if not nil, is Hints.Further: a file that takes long may be carried
+	// over several connections.
+	Further func(ctx context.Context, dial func(context.Context) error) (release func(), err error)
 	// DialContext opens the connection, in place of net.Dialer: a proxy, a
 	// Command. nil dials TCP.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
@@ -98,8 +101,11 @@ func (p *Probe) UnmarshalText(text []byte) error {
 // Dial connects, checks the host key, logs in and starts the SFTP server. It
 // tries once. The error is a *policy.Fault.
 func Dial(ctx context.Context, o Options) (transfer.Session, error) {
+	if o.DialContext != nil || o.Jump != nil {
+		o.Further = nil // behind a proxy it might be to another server
+	}
 	o.setDefaults()
-	c, err := connect(ctx, &o)
+	c, err := connect(ctx, &o, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -166,8 +172,9 @@ func (o *Options) host() string {
 	return host
 }
 
-// connect gets as far as the login.
-func connect(ctx context.Context, o *Options) (*connection, error) {
+// connect gets as far as the login. Beside another connection, if not nil, it is one
+// to the same address and with the same host key, and asks nobody.
+func connect(ctx context.Context, o *Options, beside *connection) (*connection, error) {
 	raw, err := dialServer(ctx, o)
 	if err != nil {
 		return nil, connectFault(o.host(), policy.Net, policy.Connect, "dial", err)
@@ -193,6 +200,15 @@ func connect(ctx context.Context, o *Options) (*connection, error) {
 		_ = s.Close()
 		return nil, connectFault(o.host(), policy.SSH, policy.Connect, "handshake", err)
 	}
+	var hostKey ssh.PublicKey
+	check := config.HostKeyCallback
+	if beside != nil {
+		check = ssh.FixedHostKey(beside.hostKey)
+	}
+	config.HostKeyCallback = func(host string, remote net.Addr, key ssh.PublicKey) error {
+		hostKey = key
+		return check(host, remote, key)
+	}
 	conn, channels, requests, err := ssh.NewClientConn(s, o.knownAs(), config)
 	if err != nil {
 		_ = s.Close()
@@ -200,7 +216,9 @@ func connect(ctx context.Context, o *Options) (*connection, error) {
 	}
 	attempt.Succeeded()
 	o.warnOutdated(conn, attempt)
-	return newConnection(ssh.NewClient(conn, channels, requests), s, o), nil
+	c := newConnection(ssh.NewClient(conn, channels, requests), s, o)
+	c.hostKey, c.repeatable = hostKey, attempt.Repeatable()
+	return c, nil
 }
 
 // warnOutdated names what was agreed on and is no longer thought to be safe.
@@ -222,7 +240,7 @@ func dialServer(ctx context.Context, o *Options) (net.Conn, error) {
 	if o.Jump == nil {
 		return dialTCP(ctx, o)
 	}
-	via, err := connect(ctx, o.Jump)
+	via, err := connect(ctx, o.Jump, nil)
 	if err != nil {
 		return nil, err
 	}

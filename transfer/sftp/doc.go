@@ -28,6 +28,7 @@
 //	put.go get.go
 //	chunks.go    the scheduler of a transfer's pieces
 //	lanes.go     several channels for one file
+//	width.go     several connections for one that takes long
 //	diagnose.go  what is behind "Failure", with probe.go
 //	fault.go     errors into faults
 package sftp

@@ -59,18 +59,36 @@ func (s *session) acquire(ctx context.Context) (*channel, error) {
 			s.mu.Unlock()
 			return ch, nil
 		}
-		s.lanes--
+		ch.conn.lanes--
 	}
-	if s.lanes >= s.most {
-		s.mu.Unlock()
+	c := s.conn
+	for _, other := range s.further {
+		if other.alive() && (c.lanes >= c.most || other.lanes < other.most && other.lanes < c.lanes) {
+			c = other
+		}
+	}
+	s.mu.Unlock()
+	return s.acquireOn(ctx, c)
+}
+
+// acquireOn gives a new channel of the connection.
+func (s *session) acquireOn(ctx context.Context, c *connection) (*channel, error) {
+	s.mu.Lock()
+	full := c.lanes >= c.most
+	if !full {
+		c.lanes++
+	}
+	s.mu.Unlock()
+	if full {
 		return nil, errNoLane
 	}
-	s.lanes++
-	s.mu.Unlock()
-
-	ch, err := s.control.another(ctx, s.slot)
+	from := c.slot
+	if c == s.conn {
+		from = s.slot
+	}
+	ch, err := c.another(ctx, from)
 	if err != nil {
-		s.noMore(err)
+		s.noMore(c, err)
 		return nil, errNoLane
 	}
 	return ch, nil
@@ -114,7 +132,7 @@ func (s *session) slot() (slot, error) {
 // them. If it is known that fewer are allowed, no more are asked for: OpenSSH logs
 // each refusal as an error.
 func (s *session) reserve() {
-	n := s.most
+	n := s.conn.most
 	if allowed, err := strconv.Atoi(s.o.Facts[factChannels].Value); err == nil {
 		n = max(0, min(n, allowed-1))
 	}
@@ -153,19 +171,19 @@ func (s *session) expect(ctx context.Context, size int64) {
 		s.reserve()
 	}
 	var lanes []chan *channel
-	for range s.conn.wanted(size) {
+	for range s.wanted(size) {
 		lanes = append(lanes, s.lane(ctx))
 	}
 	s.coming = lanes
 }
 
 // noMore takes down that the server refused a channel.
-func (s *session) noMore(err error) {
+func (s *session) noMore(c *connection, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lanes--
-	s.most = min(s.most, s.lanes)
-	s.o.Log.Debug("sftp_channel_refused", "host", s.o.Address, "channels", s.lanes, "error", err)
+	c.lanes--
+	c.most = min(c.most, c.lanes)
+	s.o.Log.Debug("sftp_channel_refused", "host", s.o.Address, "channels", c.lanes, "error", err)
 }
 
 // release takes a channel back.
@@ -175,7 +193,7 @@ func (s *session) release(ch *channel) {
 	if ch.usable() {
 		s.idle = append(s.idle, ch)
 	} else {
-		s.lanes--
+		ch.conn.lanes--
 	}
 }
 
@@ -202,6 +220,9 @@ type bulk struct {
 	// open on it, or is closed without.
 	lanes   []chan *file
 	growing sync.WaitGroup
+
+	width    width       // of supervise
+	dialling atomic.Bool // one more connection is on its way
 
 	asked   atomic.Int64 // pieces whose answers are due
 	missing atomic.Int64 // further channels without which the way is not full
@@ -257,14 +278,17 @@ func (b *bulk) reach() int64 {
 // away the windows are what limits the rate, and each channel has one of its own;
 // what it costs is two round trips, so that a file has to have some windows' worth
 // for each.
-func (c *connection) wanted(size int64) int {
+func (s *session) wanted(size int64) int {
 	switch {
 	case size <= 4*bestPacket:
 		return 0
 	case size <= 4*window:
 		return 1
 	}
-	return int(min(maxSessions-1, size/(2*window), max(2, c.windows())))
+	s.mu.Lock()
+	connections := int64(1 + len(s.further))
+	s.mu.Unlock()
+	return int(min(connections*min(maxSessions-1, max(2, s.conn.windows())), size/(2*window)))
 }
 
 // windows is how many windows are under way at once when the processor is what
@@ -272,6 +296,10 @@ func (c *connection) wanted(size int64) int {
 func (c *connection) windows() int64 {
 	return fullRate*c.rtt.Load()/int64(time.Second)/window + 1
 }
+
+// perLane is how many workers a further channel gets: one more than fit, as the
+// window opens before the answer is there.
+func (b *bulk) perLane() int { return max(depth, int(b.share())/b.list.size+1) }
 
 // add puts n workers on a channel, which the list knows of already. The func it
 // returns takes the channel off the list again, once.
@@ -342,9 +370,11 @@ func wait(ctx context.Context, pace func(context.Context, int) error, n int) err
 // supervise waits for the end. It ends the transfer when ctx ends, and the
 // connection when the server is silent although answers are due.
 func (b *bulk) supervise(ctx context.Context) {
-	c := b.s.conn
-	watch := c.watch(c.limits.Idle)
+	watch := b.s.conn.watch(b.s.conn.limits.Idle)
+	watch.position = b.s.position
 	defer watch.stop()
+	looks := time.NewTicker(b.s.lookAgain)
+	defer looks.Stop()
 	ended := ctx.Done()
 	var late <-chan time.Time
 	asking := false // answers were due when the watch last looked
@@ -352,6 +382,14 @@ func (b *bulk) supervise(ctx context.Context) {
 		select {
 		case <-b.list.finished:
 			return
+		case <-looks.C:
+			if b.pace == nil && !b.dialling.Load() && b.s.mayDial() && b.width.more(b.list.way()) {
+				b.dialling.Store(true)
+				b.growing.Go(func() {
+					b.widen(ctx)
+					b.dialling.Store(false)
+				})
+			}
 		case <-ended:
 			ended = nil
 			b.list.fail(context.Cause(ctx))
@@ -368,13 +406,13 @@ func (b *bulk) supervise(ctx context.Context) {
 				continue
 			}
 			err := &stalled{watch.limit}
-			c.abort(err)
+			b.s.abort(err)
 			b.list.fail(err)
 			late = time.After(grace)
 		case <-late:
 			// What is still under way hangs in the connection, or in a local
 			// pipe, which nothing but its other end can wake.
-			c.abort(net.ErrClosed)
+			b.s.abort(net.ErrClosed)
 			b.list.abandon(errLost)
 			return
 		}
@@ -387,7 +425,7 @@ func (b *bulk) supervise(ctx context.Context) {
 // by that: a server to which each handle is an upload of its own (object stores)
 // refuses then, instead of keeping the one that is closed last.
 func (b *bulk) ask(ctx context.Context) {
-	for len(b.lanes) < b.s.conn.wanted(b.size) {
+	for len(b.lanes) < b.s.wanted(b.size) {
 		ch, lane := b.s.lane(ctx), make(chan *file, 1)
 		b.lanes = append(b.lanes, lane)
 		go func() {
@@ -410,8 +448,7 @@ func (b *bulk) grow(ctx context.Context, leave func(error)) {
 				b.list.laneLost(nil)
 				return
 			}
-			// One more than fit: the window opens before the answer is there.
-			b.add(ctx, f, max(depth, int(b.share())/b.list.size+1))
+			b.add(ctx, f, b.perLane())
 			if b.missing.Add(-1) <= 0 {
 				leave(nil)
 			}
@@ -434,10 +471,10 @@ func (b *bulk) openLane(ctx context.Context, lane chan *channel) (*file, error) 
 		f, err := b.open(ctx, ch)
 		switch {
 		case err == nil:
-		case ch.usable() || !b.s.conn.alive():
+		case ch.usable() || !ch.conn.alive():
 			b.s.release(ch)
 		default:
-			b.s.noMore(err) // no server came to be on it
+			b.s.noMore(ch.conn, err) // no server came to be on it
 		}
 		return f, err
 	case <-ctx.Done():

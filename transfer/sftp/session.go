@@ -31,11 +31,12 @@ type session struct {
 	coming  []chan *channel // for file data, asked for ahead of the transfer
 	slots   chan slot       // for file data, reserved; nil for none, closed when all answers are in
 	full    error           // why some were not given, once slots is closed
-	lanes   int             // for file data, in all
-	most    int             // lanes that the server allows, as far as is known
-	refused map[string]bool // abilities that the server does not have
-	facts   transfer.Facts  // those of them that this session has found out
-	ours    string          // the file that was put last
+	further []*connection   // for file data alone
+	// lookAgain is lookAgain, but for tests.
+	lookAgain time.Duration
+	refused   map[string]bool // abilities that the server does not have
+	facts     transfer.Facts  // those of them that this session has found out
+	ours      string          // the file that was put last
 	// timed are the files to which Put gave their time already.
 	timed map[string]timing
 
@@ -55,9 +56,9 @@ type timing struct {
 }
 
 func newSession(c *connection, control *channel, o Options) *session {
-	s := &session{o: o, conn: c, control: control, most: maxSessions - 1, refused: map[string]bool{}, facts: transfer.Facts{}, timed: map[string]timing{}}
-	if o.Shell {
-		s.most-- // for programs
+	s := &session{o: o, conn: c, control: control, lookAgain: lookAgain, refused: map[string]bool{}, facts: transfer.Facts{}, timed: map[string]timing{}}
+	if c.most = maxSessions - 1; o.Shell {
+		c.most-- // for programs
 	}
 	for name := range o.Facts {
 		if ability, ok := strings.CutPrefix(name, noAbility); ok {
@@ -380,10 +381,11 @@ func (s *session) software() string {
 // Alive is of transfer.Session.
 func (s *session) Alive() bool { return s.control.usable() }
 
-// Close is of transfer.Session. It closes the connection: nothing is under way
+// Close is of transfer.Session. It closes the connections: nothing is under way
 // that the server would need to be told about.
 func (s *session) Close() error {
-	s.conn.abort(net.ErrClosed)
-	<-s.conn.dead
+	for _, c := range s.abort(net.ErrClosed) {
+		<-c.dead
+	}
 	return nil
 }
