@@ -383,7 +383,7 @@ func (b *bulk) supervise(ctx context.Context) {
 		case <-b.list.finished:
 			return
 		case <-looks.C:
-			if b.pace == nil && !b.dialling.Load() && b.s.mayDial() && b.width.more(b.list.way()) {
+			if b.pace == nil && !b.dialling.Load() && b.width.more(b.list.way()) && b.s.mayDial() {
 				b.dialling.Store(true)
 				b.growing.Go(func() {
 					b.widen(ctx)

@@ -32,6 +32,7 @@ type session struct {
 	slots   chan slot       // for file data, reserved; nil for none, closed when all answers are in
 	full    error           // why some were not given, once slots is closed
 	further []*connection   // for file data alone
+	dialled int             // how many of those were asked for
 	// lookAgain is lookAgain, but for tests.
 	lookAgain time.Duration
 	refused   map[string]bool // abilities that the server does not have

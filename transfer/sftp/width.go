@@ -3,7 +3,6 @@ package sftp
 import (
 	"context"
 	"net"
-	"slices"
 	"sync"
 	"time"
 )
@@ -14,7 +13,7 @@ const (
 	// worthDialling is how many looks a transfer must still take for one more
 	// connection to be tried.
 	worthDialling = 10
-	// maxFurther is how many further connections a session has at most.
+	// maxFurther is how many further connections a session asks for at most.
 	maxFurther = 4
 )
 
@@ -75,11 +74,15 @@ func (b *bulk) widen(ctx context.Context) {
 	opening.Wait()
 }
 
-// mayDial says whether the session may have one more connection.
+// mayDial says whether the session may have one more connection, and counts it.
 func (s *session) mayDial() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.o.Further != nil && s.conn.repeatable && len(s.further) < maxFurther
+	if s.o.Further == nil || !s.conn.repeatable || s.dialled >= maxFurther {
+		return false
+	}
+	s.dialled++
+	return true
 }
 
 // dialFurther opens a connection for file data. After a failure there are no more.
@@ -93,7 +96,7 @@ func (s *session) dialFurther(ctx context.Context) (*connection, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if ctx.Err() == nil {
-			s.o.Further = nil
+			s.dialled = maxFurther
 		}
 		return nil, err
 	}
@@ -136,7 +139,7 @@ func (s *session) position() (n int64) {
 func (s *session) abort(why error) []*connection {
 	s.conn.abort(why) // first: none comes after it
 	all := s.connections()
-	for _, c := range slices.Backward(all) {
+	for _, c := range all {
 		c.abort(why)
 	}
 	return all
