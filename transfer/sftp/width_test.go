@@ -119,12 +119,13 @@ func TestFurtherConnections(t *testing.T) {
 		asked  bool // for a further one
 		comes  bool
 	}{
-		"help":                {asked: true, comes: true},
-		"are lost":            {lose: true, asked: true, comes: true},
-		"are refused":         {refuse: refused, asked: true},
-		"would ask a person":  {change: func(s *session) { s.conn.repeatable = false }},
-		"are not to be had":   {change: func(s *session) { s.o.Further = nil }},
-		"have another server": {change: func(s *session) { s.conn.hostKey = other }, asked: true},
+		"help":                 {asked: true, comes: true},
+		"go where this one is": {change: func(s *session) { s.o.Address = "nowhere.invalid:22" }, asked: true, comes: true},
+		"are lost":             {lose: true, asked: true, comes: true},
+		"are refused":          {refuse: refused, asked: true},
+		"would ask a person":   {change: func(s *session) { s.conn.repeatable = false }},
+		"are not to be had":    {change: func(s *session) { s.o.Further = nil }},
+		"have another server":  {change: func(s *session) { s.conn.hostKey = other }, asked: true},
 	} {
 		for _, what := range []string{"put", "get"} {
 			t.Run(name+" "+what, func(t *testing.T) {
@@ -214,5 +215,20 @@ func TestOneConnectionWhileTheRateIsLimited(t *testing.T) {
 	src.Wait = func(context.Context, int) error { time.Sleep(10 * time.Millisecond); return nil }
 	if _, err := s.Put(t.Context(), "/f", 0, src); err != nil {
 		t.Fatal(describe(err))
+	}
+}
+
+// TestNoFurtherConnectionBehindAProxy: it may lead to another server.
+func TestNoFurtherConnectionBehindAProxy(t *testing.T) {
+	srv := startLab(t, lab.SFTPConfig{})
+	_, via := through(t, srv.Addr(), 0)
+	further := func(o *Options) {
+		o.Further = func(context.Context, func(context.Context) error) (func(), error) { return nil, io.EOF }
+	}
+	if dialLab(t, srv, further, via).mayDial() {
+		t.Error("there may be one")
+	}
+	if !dialLab(t, srv, further).mayDial() {
+		t.Error("there may be none without a proxy")
 	}
 }
