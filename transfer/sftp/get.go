@@ -95,11 +95,23 @@ func (s *session) getLarge(ctx context.Context, path string, off int64, out *out
 		return 0, s.control.fault(policy.Data, "open", path, err)
 	}
 	close(b.begun)
-	end, before, err := f.extent(ctx, path, out)
-	if err != nil {
+	// Where the size is expected, what the handle says comes beside the first data.
+	var before *attrs
+	var refused error
+	end, known := out.dst.Size, make(chan struct{})
+	look := func() {
+		defer close(known)
+		var is int64
+		if is, before, refused = f.extent(ctx, path, out); end <= 0 {
+			end = is
+		}
+	}
+	if end > 0 {
+		go look()
+	} else if look(); refused != nil {
 		b.spare()
 		f.letGo()
-		return 0, err
+		return 0, refused
 	}
 	if b.size < 0 && end != unknownEnd {
 		b.size = end - off
@@ -107,12 +119,18 @@ func (s *session) getLarge(ctx context.Context, path string, off int64, out *out
 	b.ask(working)
 	list := newChunks(off, end, s.control.packetFor(ctx, end-off), b.reach())
 	list.progress = out.dst.Progress
-	list.deliver = func(p *chunk) error { return out.write(p.data(), p.off) }
+	list.deliver = func(p *chunk) error {
+		if <-known; refused != nil {
+			return refused
+		}
+		return out.write(p.data(), p.off)
+	}
 	b.list, b.work = list, func(f *file, p *chunk) error { return fetch(f, p, path, list, end) }
 	b.run(working, f)
 	defer b.release()
 	defer b.letGo()
 	mark, _, err := list.result()
+	<-known
 	if err != nil {
 		return mark - off, b.fault("read", path, err)
 	}
@@ -143,10 +161,12 @@ func (f *file) extent(ctx context.Context, path string, out *output) (end int64,
 		return 0, nil, &policy.Fault{
 			Protocol: policy.SFTP, Phase: policy.Data, Op: "read", Path: path, Cause: policy.CauseRemoteDirectory, Text: "is a directory",
 		}
+	case expected > 0 && info.Size != expected:
+		return 0, nil, changed(path, info.Size, expected)
 	case info.Size <= 0 || !info.IsRegular():
 		// A device, or one of the files in /proc, whose size is no promise.
 		return unknownEnd, nil, nil
-	case expected >= 0 && info.Size != expected:
+	case expected == 0:
 		return 0, nil, changed(path, info.Size, expected)
 	case expected < 0:
 		return info.Size, nil, nil

@@ -417,13 +417,15 @@ func TestListStopsWhenToldTo(t *testing.T) {
 func TestChangedWhileRead(t *testing.T) {
 	const size = 12 << 20 // more than is under way at once
 	for name, tt := range map[string]struct {
-		expected int64
-		change   func(path string) error
+		expected, off int64
+		change        func(path string) error // nil: nothing may arrive
 	}{
-		"shrinks":            {size, func(p string) error { return os.Truncate(p, 1<<20) }},
-		"shrinks, unsized":   {-1, func(p string) error { return os.Truncate(p, 1<<20) }},
-		"grows":              {size, func(p string) error { return os.Truncate(p, 13<<20) }},
-		"was another before": {size - 1, func(string) error { return nil }},
+		"shrinks":                      {size, 0, func(p string) error { return os.Truncate(p, 1<<20) }},
+		"shrinks, unsized":             {-1, 0, func(p string) error { return os.Truncate(p, 1<<20) }},
+		"grows":                        {size, 0, func(p string) error { return os.Truncate(p, 13<<20) }},
+		"was another before":           {size - 1, 0, nil},
+		"was another, which was there": {size - 1, size - 1, nil},
+		"was empty before":             {0, 0, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := fill(t)
@@ -431,8 +433,14 @@ func TestChangedWhileRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := dialLab(t, startLab(t, lab.SFTPConfig{Root: root, Quirks: lab.Quirks{Extensions: []string{}}}))
-			w := &changer{change: func() error { return tt.change(filepath.Join(root, "big")) }}
-			_, err := s.Get(t.Context(), "big", 0, transfer.Sink{W: w, Size: tt.expected})
+			w := &changer{change: func() error {
+				if tt.change == nil {
+					t.Error("something was written")
+					return nil
+				}
+				return tt.change(filepath.Join(root, "big"))
+			}}
+			_, err := s.Get(t.Context(), "big", tt.off, transfer.Sink{W: w, Size: tt.expected})
 			wantFault(t, err, policy.Fault{Phase: policy.Data, Op: "read", Cause: policy.CauseRemoteChanged})
 		})
 	}
