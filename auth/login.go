@@ -56,6 +56,8 @@ type Attempt struct {
 	person  bool // has answered some of them
 	typed   Secret
 	reasons []error
+	here    bool   // the last method failed on this side
+	done    bool   // nothing was left to try
 	signed  string // the algorithm of the last signature
 }
 
@@ -143,6 +145,9 @@ func (a *Attempt) Failure(err error) *LoginError {
 		return e
 	}
 	e := a.failure()
+	if a.done {
+		return e
+	}
 	// The library did not come back for another method: the server hung up.
 	e.TooManyKeys = a.keys > 1 && len(a.tried) > 0 && a.tried[len(a.tried)-1] == "publickey"
 	e.Err = errors.Join(e.Err, err)
@@ -155,9 +160,16 @@ func (a *Attempt) failure() *LoginError {
 	}
 }
 
-// next chooses the method, once the server has said what it takes.
+// next chooses the method, once the server has said what it takes. The library
+// comes here after every method that did not let us in, and does not say why: it
+// may have been refused, or have failed on this side, or the connection is lost.
+// Only where nothing is left to try, it tells of the last.
 func (a *Attempt) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	a.began, a.offered = true, c.AllowedMethods
+	failedHere := a.here
+	if a.here = false; failedHere {
+		a.refused = a.refused[:len(a.refused)-1]
+	}
 	if n := len(c.PartialSuccessMethods); n > a.partial {
 		a.partial, a.tried, a.sent = n, nil, false
 		a.refused = a.refused[:len(a.refused)-1] // the last one was right
@@ -171,7 +183,11 @@ func (a *Attempt) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 			return m, nil
 		}
 	}
-	return nil, a.failure()
+	if failedHere {
+		return nil, a.failure()
+	}
+	a.done = true
+	return nil, nil
 }
 
 // method prepares one method, nil if we have nothing for it.
@@ -271,7 +287,7 @@ func keyFormat(key ssh.PublicKey) string {
 func (s *noting) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
 	sig, err := signWith(s.Signer, rand, data, algorithm)
 	if err != nil {
-		s.attempt.reasons = append(s.attempt.reasons, err)
+		s.attempt.failed(err)
 		return nil, err
 	}
 	s.attempt.used[string(s.PublicKey().Marshal())] = true
@@ -291,7 +307,7 @@ func (a *Attempt) answer(name, instruction string, questions []string, echos []b
 		defer a.pause.begin()()
 		secret, origin, err := a.login.Password.Stored(a.ctx)
 		if err != nil {
-			a.reasons = append(a.reasons, err)
+			a.failed(err)
 			return nil, err
 		}
 		if origin != "" {
@@ -304,7 +320,7 @@ func (a *Attempt) answer(name, instruction string, questions []string, echos []b
 		text := strings.Join([]string{name, instruction, q}, " ")
 		secret, err := a.ask(clean(strings.Trim(text, " :\r\n")), echos[i])
 		if err != nil {
-			a.reasons = append(a.reasons, err)
+			a.failed(err)
 			return nil, err
 		}
 		answers[i] = secret.Reveal()
@@ -314,6 +330,11 @@ func (a *Attempt) answer(name, instruction string, questions []string, echos []b
 		name, instruction = "", ""
 	}
 	return answers, nil
+}
+
+// failed notes why a method can't go on: the server has not refused it.
+func (a *Attempt) failed(err error) {
+	a.reasons, a.here = append(a.reasons, err), true
 }
 
 func (a *Attempt) ask(question string, echo bool) (Secret, error) {

@@ -372,6 +372,26 @@ func TestLoginErrorSaysWhatWasTried(t *testing.T) {
 	}
 }
 
+// TestUnansweredIsNotRefused: the server has refused nothing that it did not get.
+func TestUnansweredIsNotRefused(t *testing.T) {
+	key, _ := keyOnDisk(t, "id", ed25519Key(t), "")
+	s := &server{config: &ssh.ServerConfig{}}
+	s.config.PublicKeyCallback = s.publicKey(newSigner(t).PublicKey(), nil)
+	s.config.KeyboardInteractiveCallback = s.questions(nil, question{text: "Code: ", right: "1", echo: true})
+	for name, tt := range map[string]struct {
+		keys *Keys
+		want []string
+	}{
+		"a question": {nil, nil}, "a refused key and a question": {&Keys{Files: []string{key}}, []string{"publickey (1 key)"}},
+	} {
+		err := s.handshake(t, &Login{User: "acme", Password: password("x"), Keys: tt.keys})
+		e, ok := errors.AsType[*LoginError](err)
+		if !ok || !slices.Equal(e.Tried, tt.want) || !errors.Is(err, ErrNoSecret) {
+			t.Errorf("%s: %v, refused: %q", name, err, e.Tried)
+		}
+	}
+}
+
 func TestServerWordsAreCleaned(t *testing.T) {
 	p := &person{secrets: []string{"x"}}
 	s := &server{config: &ssh.ServerConfig{}}

@@ -177,6 +177,42 @@ func TestKeyFaults(t *testing.T) {
 	}
 }
 
+// TestLoginCutOff: a connection that is lost before the server has answered is no
+// refused login, which would be closed until it changes.
+func TestLoginCutOff(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "id")
+	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ offered, lost string }{
+		{"password", "password"}, {"keyboard-interactive", "keyboard-interactive"}, {"publickey", "publickey"},
+		{"publickey password keyboard-interactive", "publickey"}, // others are left
+		{"publickey password", "password"},                       // one was refused
+	} {
+		t.Run(tt.lost+" of "+tt.offered, func(t *testing.T) {
+			srv := startLab(t, lab.SFTPConfig{
+				Keys: []ssh.PublicKey{signer.PublicKey()}, AuthMethods: tt.offered,
+				Script: []lab.Rule{{On: "auth", Path: tt.lost, Do: lab.Drop(lab.FIN)}, {On: "auth", Do: lab.Reply(0, "")}},
+			})
+			o := labOptions(srv)
+			o.Login.Keys = &auth.Keys{Files: []string{file}}
+			failDial(t, o, policy.Fault{Protocol: policy.SSH, Phase: policy.Auth, Op: "auth", Cause: policy.CauseReset})
+		})
+	}
+}
+
 // TestRefusedLoginIsOneAttempt: what the server sees of a wrong password.
 func TestRefusedLoginIsOneAttempt(t *testing.T) {
 	srv := startLab(t, lab.SFTPConfig{AuthMethods: "password keyboard-interactive"})
