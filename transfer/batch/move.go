@@ -266,6 +266,10 @@ func (d *delivery) begin(ctx context.Context) (proceed bool, err error) {
 		d.result.Skipped = "it is gone"
 		return false, nil
 	}
+	if !sameState(&d.info, now) {
+		d.result.Skipped = "it has changed since it was found complete; the next run looks again"
+		return false, nil
+	}
 	d.info = *now
 	entry := ledger.Delivery{
 		Run: d.Run, Job: d.Key, Partner: d.To.String(""), Source: d.From.String(d.note.Name), Target: d.To.String(d.note.Name),
@@ -516,15 +520,30 @@ func (d *delivery) unchanged(ctx context.Context) error {
 	if now != nil && d.isPicked(now) {
 		return nil
 	}
-	return &policy.Fault{
+	f := &policy.Fault{
 		Protocol: policy.Local, Phase: policy.Data, Op: "read", Path: d.From.String(d.note.Name), Cause: policy.CauseRemoteChanged,
 		Host: d.From.Links.Location().Host, Text: "it is still being written",
 	}
+	if d.From.Local != "" {
+		f.Cause, f.Host = policy.CauseLocalChanged, ""
+	}
+	return f
 }
 
-// isPicked says whether a file is in the state in which it was picked up.
+// isPicked says whether a file is in the state in which it was picked up. What an
+// earlier run picked up is known to the second.
 func (d *delivery) isPicked(now *transfer.Info) bool {
-	return now.Size == d.info.Size && now.ModTime.Unix() == d.info.ModTime.Unix()
+	return now.Size == d.info.Size && now.ModTime.Unix() == d.info.ModTime.Unix() && sameState(now, &d.info)
+}
+
+// sameState says whether two looks at a file show one state of it. A listing may
+// tell its time in another way than the answer about the file alone, and its size
+// not at all.
+func sameState(a, b *transfer.Info) bool {
+	if a.Size >= 0 && b.Size >= 0 && a.Size != b.Size {
+		return false
+	}
+	return a.Precision != b.Precision || a.ModTime.Equal(b.ModTime)
 }
 
 // finish takes the source away: the marker first, so that it never stands beside

@@ -501,30 +501,80 @@ func TestMoveQuarantine(t *testing.T) {
 }
 
 // TestMoveSourceChanges: a file that changes while it is sent is not delivered,
-// and stays.
+// and stays; also one that another takes the place of, of the same size and in the
+// same second.
 func TestMoveSourceChanges(t *testing.T) {
-	from := startEnd(t, "disk")
-	if err := os.WriteFile(filepath.Join(from.Dir, "a"), []byte("one"), 0o644); err != nil {
-		t.Fatal(err)
+	second := time.Now().Add(-time.Hour).Truncate(time.Second)
+	for content, tt := range map[string]struct {
+		to   string
+		want policy.Cause
+	}{
+		"longer": {"disk", policy.CauseRemoteChanged}, "two": {"sftp", policy.CauseLocalChanged},
+	} {
+		s := moveSetup{From: startEnd(t, "disk"), To: startEnd(t, tt.to), State: t.TempDir()}
+		file := filepath.Join(s.From.Dir, "a")
+		if err := errors.Join(os.WriteFile(file, []byte("one"), 0o644), os.Chtimes(file, second, second)); err != nil {
+			t.Fatal(err)
+		}
+		m, end := s.move(t)
+		var changed bool
+		err := m.Pickups(t.Context(), func(p Pickup) error {
+			_, err := m.Deliver(t.Context(), p, transfer.Observer{Progress: func(int64) {
+				if changed {
+					return
+				}
+				next, later := filepath.Join(t.TempDir(), "next"), second.Add(time.Millisecond)
+				changed = true
+				if err := errors.Join(os.WriteFile(next, []byte(content), 0o644), os.Chtimes(next, later, later), os.Rename(next, file)); err != nil {
+					t.Error(err)
+				}
+			}})
+			return err
+		})
+		if err == nil || policy.FaultOf(err).Cause != tt.want {
+			t.Errorf("%s: %v, want %s", content, err, tt.want)
+		}
+		if len(contents(t, s.To.Dir)) > 0 || contents(t, s.From.Dir)["a"] != content {
+			t.Errorf("target %v, source %v", contents(t, s.To.Dir), contents(t, s.From.Dir))
+		}
+		end()
 	}
-	s := moveSetup{From: from, To: startEnd(t, "disk"), State: t.TempDir()}
-	books := ledger.Open(filepath.Join(s.State, "ledger.db"))
-	defer books.Close()
-	m := &Move{From: s.From.end(), To: s.To.end(), Key: "test", Name: "move", Ledger: books,
-		Job: transfer.Job{Lock: ledger.Locks{Dir: filepath.Join(s.State, "locks")}.Lock}}
-	defer m.From.Links.Close(t.Context())
-	defer m.To.Links.Close(t.Context())
-	_, err := m.Deliver(t.Context(), Pickup{Name: "a"}, transfer.Observer{Progress: func(int64) {
-		_ = os.WriteFile(filepath.Join(from.Dir, "a"), []byte("longer"), 0o644)
-	}})
-	if err == nil {
-		t.Error("delivered")
-	}
-	if f := policy.FaultOf(err); f.Cause != policy.CauseRemoteChanged {
-		t.Errorf("%v", err)
-	}
-	if len(contents(t, s.To.Dir)) > 0 || contents(t, from.Dir)["a"] != "longer" {
-		t.Errorf("target %v, source %v", contents(t, s.To.Dir), contents(t, from.Dir))
+}
+
+// TestMoveWaits: a file that is written anew while it waits for its turn is not
+// complete any more.
+func TestMoveWaits(t *testing.T) {
+	for _, kind := range []string{"disk", "sftp", "ftp"} {
+		s := moveSetup{From: startEnd(t, kind), To: startEnd(t, "disk"), State: t.TempDir()}
+		tree(t, s.From.Dir, "a", "b")
+		m, end := s.move(t)
+		var waiting []Pickup
+		if err := m.Pickups(t.Context(), func(p Pickup) error {
+			waiting = append(waiting, p)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(s.From.Dir, "b"), []byte("half of wh"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var skipped []string
+		for _, p := range waiting {
+			r, err := m.Deliver(t.Context(), p, transfer.Observer{})
+			if err != nil {
+				t.Error(err)
+			}
+			if r.Skipped != "" {
+				skipped = append(skipped, p.Name)
+			}
+		}
+		if !slices.Equal(skipped, []string{"b"}) || !maps.Equal(contents(t, s.To.Dir), map[string]string{"a": "a"}) || len(contents(t, s.From.Dir)) != 1 {
+			t.Errorf("%s: skipped %q; target %v, source %v", kind, skipped, contents(t, s.To.Dir), contents(t, s.From.Dir))
+		}
+		end()
+		if told, _, err := s.run(t.Context()); err != nil || told["b"] != "done" {
+			t.Errorf("%s: %v %v", kind, told, err)
+		}
 	}
 }
 
@@ -586,6 +636,19 @@ func TestMoveTogether(t *testing.T) {
 	}
 }
 
+// move is the move in this process, to be looked at in the middle of a run.
+func (s moveSetup) move(t *testing.T) (m *Move, end func()) {
+	t.Helper()
+	books := ledger.Open(filepath.Join(s.State, "ledger.db"))
+	m = &Move{From: s.From.end(), To: s.To.end(), Key: "test", Name: "move", Ledger: books,
+		Job: transfer.Job{Lock: ledger.Locks{Dir: filepath.Join(s.State, "locks")}.Lock}}
+	return m, func() {
+		if err := errors.Join(m.From.Links.Close(t.Context()), m.To.Links.Close(t.Context()), books.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestMoveSideBySide: more workers than connections, each of which needs one for
 // the transfer and looks at the source in the middle of it.
 func TestMoveSideBySide(t *testing.T) {
@@ -598,9 +661,7 @@ func TestMoveSideBySide(t *testing.T) {
 			names[i] = fmt.Sprintf("f%02d", i)
 		}
 		tree(t, s.From.Dir, names...)
-		books := ledger.Open(filepath.Join(s.State, "ledger.db"))
-		m := &Move{From: s.From.end(), To: s.To.end(), Key: "test", Name: "move", Ledger: books,
-			Job: transfer.Job{Lock: ledger.Locks{Dir: filepath.Join(s.State, "locks")}.Lock}}
+		m, end := s.move(t)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		err := Ordered(ctx, 4, func(ctx context.Context, yield func(Pickup) error) error {
 			return m.Pickups(ctx, yield)
@@ -615,8 +676,6 @@ func TestMoveSideBySide(t *testing.T) {
 		if got := contents(t, s.To.Dir); len(got) != len(names) || len(contents(t, s.From.Dir)) > 0 {
 			t.Errorf("%s: target %v", pair, got)
 		}
-		if err := errors.Join(m.From.Links.Close(t.Context()), m.To.Links.Close(t.Context()), books.Close()); err != nil {
-			t.Error(err)
-		}
+		end()
 	}
 }
