@@ -153,7 +153,7 @@ func (a *app) move(ctx context.Context, src, dst string, o *moveOptions) error {
 			return policy.GiveUpOn(m.Name, policy.LocalFault("mkdir", m.To.Local, err))
 		}
 	}
-	endRun, err := a.startRun(ctx, CommandLine{})
+	endRun, err := a.startRun(ctx, CommandLine{Do: "move"})
 	if err != nil {
 		return err
 	}

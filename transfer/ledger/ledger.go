@@ -267,24 +267,40 @@ func (l *Ledger) fault(op string, err error) error {
 		return err
 	}
 	f := policy.LocalFault(op, l.path, err)
-	switch primary(err) {
-	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		f.Cause = policy.CauseLedgerBroken
-	case sqlite3.SQLITE_FULL:
-		f.Cause = policy.CauseLocalSpace
-	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
-		f.Cause = policy.CauseLocalPermission
-	case sqlite3.SQLITE_BUSY:
-		f.Cause, f.Text = policy.CauseLocalLocked, "other processes have kept the ledger locked for "+busyLimit.String()
+	if cause := causeOf(resultCode(err)); cause != "" {
+		f.Cause = cause
+	}
+	if f.Cause == policy.CauseLocalLocked {
+		f.Text = "other processes have kept the ledger locked for " + busyLimit.String()
 	}
 	return f
 }
 
-// primary is SQLite's result code without its extension, 0 for other errors
-// (https://www.sqlite.org/rescode.html).
-func primary(err error) int {
+// resultCode is SQLite's, 0 for other errors (https://www.sqlite.org/rescode.html).
+func resultCode(err error) int {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		return e.Code() & 0xff
+		return e.Code()
 	}
 	return 0
+}
+
+// primary is the result code without its extension.
+func primary(err error) int { return resultCode(err) & 0xff }
+
+// causeOf names what a result code means, "" if the system's error says it.
+func causeOf(code int) policy.Cause {
+	if code == sqlite3.SQLITE_IOERR_SHMSIZE {
+		return policy.CauseLocalSpace // the -shm file, made anew by the first process, finds no room
+	}
+	switch code & 0xff {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return policy.CauseLedgerBroken
+	case sqlite3.SQLITE_FULL:
+		return policy.CauseLocalSpace
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		return policy.CauseLocalPermission
+	case sqlite3.SQLITE_BUSY:
+		return policy.CauseLocalLocked
+	}
+	return ""
 }

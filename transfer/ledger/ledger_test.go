@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
 )
@@ -333,4 +335,18 @@ func TestPatience(t *testing.T) {
 		return nil
 	}))
 	must(t, <-done)
+}
+
+// TestCauses: a full disk is told as one, also where SQLite speaks of its shared
+// memory file.
+func TestCauses(t *testing.T) {
+	for code, want := range map[int]policy.Cause{
+		sqlite3.SQLITE_FULL: policy.CauseLocalSpace, sqlite3.SQLITE_IOERR_SHMSIZE: policy.CauseLocalSpace,
+		sqlite3.SQLITE_IOERR_READ: "", sqlite3.SQLITE_CORRUPT_INDEX: policy.CauseLedgerBroken,
+		sqlite3.SQLITE_READONLY_DIRECTORY: policy.CauseLocalPermission, sqlite3.SQLITE_BUSY_SNAPSHOT: policy.CauseLocalLocked, 0: "",
+	} {
+		if got := causeOf(code); got != want {
+			t.Errorf("%d: %q, want %q", code, got, want)
+		}
+	}
 }
