@@ -216,14 +216,16 @@ func (m *Move) Outlook(ctx context.Context, p Pickup) (act, why string, err erro
 // delivery is one file on its way.
 type delivery struct {
 	*Move
-	Warn   func(text, file string) // the Move's, unless nothing is to be told
-	note   note
-	id     int64
-	stage  string
-	info   transfer.Info
-	before *ledger.Delivery // the last of this name, nil if there was none
-	result transfer.Result
-	codes  []int
+	Warn  func(text, file string) // the Move's, unless nothing is to be told
+	note  note
+	id    int64
+	stage string
+	info  transfer.Info
+	// adopted: an earlier run has begun it. held: the claimed name is ours.
+	adopted, held bool
+	before        *ledger.Delivery // the last of this name, nil if there was none
+	result        transfer.Result
+	codes         []int
 }
 
 // Deliver moves one file. A Result with Skipped means that there was nothing to
@@ -245,6 +247,7 @@ func (m *Move) Deliver(ctx context.Context, p Pickup, o transfer.Observer) (tran
 			return transfer.Result{Skipped: "another xfer moves it"}, err
 		}
 		d.id, d.stage = p.left.ID, p.left.Stage
+		d.adopted, d.held = true, d.stage != stageClaiming
 		err = json.Unmarshal([]byte(p.left.Note), &d.note)
 		if err != nil {
 			return transfer.Result{}, policy.LocalFault("recover", source, err)
@@ -348,7 +351,7 @@ func (d *delivery) enter(ctx context.Context, stage string) error {
 // run takes the delivery from its stage to the end.
 func (d *delivery) run(ctx context.Context, o transfer.Observer) error {
 	if d.stage == stageClaiming {
-		if err := d.claim(ctx); err != nil {
+		if err := d.claim(ctx); err != nil || d.result.Skipped != "" {
 			return err
 		}
 	}
@@ -375,19 +378,37 @@ func (d *delivery) run(ctx context.Context, o transfer.Observer) error {
 	return d.finish(ctx)
 }
 
-// claim renames the source. A run before may have done it already.
+// claim renames the source, unless another was quicker. What an earlier run left
+// may have been renamed already.
 func (d *delivery) claim(ctx context.Context) error {
 	there, err := d.look(ctx, d.From, d.note.Claimed)
 	if err != nil {
 		return err
 	}
 	if there == nil {
-		if err := d.rename(ctx, d.note.Name, d.note.Claimed); err != nil {
-			return err
-		}
+		err = d.rename(ctx, d.note.Name, d.note.Claimed)
 	}
+	if !d.adopted && (there != nil || d.isLate(ctx, err)) {
+		d.result.Skipped = "another has claimed it"
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d.held = true
 	failpoint("claimed")
 	return d.enter(ctx, stageSending)
+}
+
+// isLate says whether another was quicker with a claim that failed with err: the
+// name is gone, or the claimed one has come.
+func (d *delivery) isLate(ctx context.Context, err error) bool {
+	if err == nil || d.isOpen(err) {
+		return false
+	}
+	name, nameErr := d.look(ctx, d.From, d.note.Name)
+	claimed, claimedErr := d.look(ctx, d.From, d.note.Claimed)
+	return errors.Join(nameErr, claimedErr) == nil && (name == nil || claimed != nil)
 }
 
 // arrived says whether the run that was about to publish has done so.
@@ -614,22 +635,31 @@ func expandPath(pattern, name string, at time.Time) string {
 // settle writes down how it ended. What may have arrived, or was interrupted,
 // stays open for the next run.
 func (d *delivery) settle(ctx context.Context, err error) error {
-	if err == nil {
-		return d.Ledger.Settle(ctx, d.id, d.outcome(ledger.Done, nil))
-	}
-	v := verdictOf(err)
 	switch {
-	case v.Kind == policy.KindCancelled, v.Rule == string(policy.CauseUnsettled),
-		d.stage == stageDelivered, d.stage == stagePublishing && v.Kind == policy.KindTemporary:
+	case err == nil && d.result.Skipped != "":
+		return d.Ledger.Settle(ctx, d.id, d.outcome(ledger.Undone, nil))
+	case err == nil:
+		return d.Ledger.Settle(ctx, d.id, d.outcome(ledger.Done, nil))
+	case d.isOpen(err):
 		return err
 	}
-	if d.note.Claimed != "" {
+	if d.note.Claimed != "" && d.held {
 		if back := d.rename(ctx, d.note.Claimed, d.note.Name); back != nil && !transfer.IsMissing(back) {
 			return err // the claimed file stays with the open delivery
 		}
 	}
 	settleErr := d.Ledger.Settle(ctx, d.id, d.outcome(ledger.Failed, err))
 	return errors.Join(err, settleErr, d.quarantine(ctx, err))
+}
+
+// isOpen says whether err leaves it to the next run to find out what was done.
+func (d *delivery) isOpen(err error) bool {
+	v := verdictOf(err)
+	switch {
+	case v.Kind == policy.KindCancelled, v.Rule == string(policy.CauseUnsettled), d.stage == stageDelivered:
+		return true
+	}
+	return v.Kind == policy.KindTemporary && (d.stage == stagePublishing || d.stage == stageClaiming)
 }
 
 func (d *delivery) outcome(o ledger.Outcome, err error) ledger.Result {

@@ -636,6 +636,92 @@ func TestMoveTogether(t *testing.T) {
 	}
 }
 
+// TestMoveClaimedByAnother: of machines with the same pattern for claims, each with
+// a ledger of its own, one delivers a file, and the others leave it alone.
+func TestMoveClaimedByAnother(t *testing.T) {
+	for name, another := range map[string]func(file string) error{
+		"renamed": func(file string) error { return os.Rename(file, file+".taken") },
+		"gone":    os.Remove,
+	} {
+		s := moveSetup{From: startEnd(t, "sftp"), To: startEnd(t, "disk"), State: t.TempDir(), Claim: "NAME.taken", Failures: 1, Quarantine: "aside"}
+		tree(t, s.From.Dir, "a")
+		failpoint = func(at string) {
+			if at == "intended" {
+				if err := another(filepath.Join(s.From.Dir, "a")); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		told, _, err := s.run(t.Context())
+		failpoint = func(string) {}
+		if err != nil || told["a"] != "skipped: another has claimed it" {
+			t.Errorf("%s: %v %v", name, told, err)
+		}
+		left := contents(t, s.From.Dir)
+		if delete(left, "a.taken"); len(left)+len(contents(t, s.To.Dir)) > 0 {
+			t.Errorf("%s: source %v, target %v", name, contents(t, s.From.Dir), contents(t, s.To.Dir))
+		}
+		books := ledger.Open(filepath.Join(s.State, "ledger.db"))
+		list, err := books.Deliveries(t.Context(), ledger.Query{})
+		if err != nil || len(list) != 1 || list[0].Outcome != ledger.Undone {
+			t.Errorf("%s: ledger %+v %v", name, list, err)
+		}
+		_ = books.Close()
+	}
+}
+
+// TestMoveClaims: machines that pick up the same files at the same time.
+func TestMoveClaims(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"sftp", "ftp", "disk"} {
+		from := startEnd(t, kind)
+		names := make([]string, 20)
+		for i := range names {
+			names[i] = fmt.Sprintf("f%02d", i)
+		}
+		tree(t, from.Dir, names...)
+		type result struct {
+			told map[string]string
+			to   map[string]string
+			err  error
+		}
+		results := make(chan result)
+		const machines = 4
+		for range machines {
+			s := moveSetup{From: from, To: startEnd(t, "disk"), State: t.TempDir(), Claim: "NAME.taken"}
+			go func() {
+				told, _, err := s.run(t.Context())
+				results <- result{told, contents(t, s.To.Dir), err}
+			}()
+		}
+		arrived := map[string]int{}
+		for range machines {
+			r := <-results
+			for name, what := range r.told {
+				if what != "done" && !strings.HasPrefix(what, "skipped") {
+					t.Errorf("%s: %s: %s", kind, name, what)
+				}
+			}
+			for name, content := range r.to {
+				if content == name {
+					arrived[name]++
+				}
+			}
+			if r.err != nil {
+				t.Errorf("%s: %v", kind, r.err)
+			}
+		}
+		for _, name := range names {
+			if arrived[name] != 1 {
+				t.Errorf("%s: %s arrived %d times", kind, name, arrived[name])
+			}
+		}
+		if left := contents(t, from.Dir); len(left) > 0 {
+			t.Errorf("%s: source %v", kind, left)
+		}
+	}
+}
+
 // move is the move in this process, to be looked at in the middle of a run.
 func (s moveSetup) move(t *testing.T) (m *Move, end func()) {
 	t.Helper()
