@@ -254,11 +254,15 @@ func (r *run) setMode(ctx context.Context, path string, mode fs.FileMode) {
 
 // replaceByHand is for servers whose rename refuses an existing target (SFTP
 // version 3 without posix-rename, IIS): the old file steps aside, and comes back
-// if the new one can't take its place.
+// if the new one can't take its place. One that a killed run has left beside it is
+// of no use to anybody, for there is a later one.
 func (r *run) replaceByHand(ctx context.Context, temp, final string) error {
-	dir, name := Split(temp)
-	backup := Join(dir, strings.TrimSuffix(name, ".part")+".old")
-	if err := r.rename(ctx, final, backup, false); err != nil {
+	backup := strings.TrimSuffix(tempName(final, ""), ".part") + ".old"
+	err := r.rename(ctx, final, backup, false)
+	if err != nil && mayBeRefusedByTarget(err) && Remove(ctx, r.link, r.engine, r.job.Name(), backup) == nil {
+		err = r.rename(ctx, final, backup, false)
+	}
+	if err != nil {
 		return err
 	}
 	if err := r.rename(ctx, temp, final, false); err != nil {

@@ -78,6 +78,9 @@ func testScenes() []lab.Scene {
 			Refuse: map[string]uint32{"RENAME": 3, "posix-rename@openssh.com": 3},
 		}}},
 		{Name: "sftp-old", SFTP: &lab.SFTPConfig{Quirks: profile("iis-style")}},
+		{Name: "sftp-old-stays", SFTP: &lab.SFTPConfig{
+			Quirks: profile("iis-style"), Script: []lab.Rule{{On: "REMOVE", Times: 1, Do: lab.Reply(3, "Permission denied")}},
+		}},
 		{Name: "sftp-takes-all", SFTP: &lab.SFTPConfig{Script: []lab.Rule{{On: "CLOSE", When: lab.Finally, Do: lab.TakeTo("/taken")}}}},
 		{Name: "sftp-hash", SFTP: &lab.SFTPConfig{Quirks: lab.Quirks{Extensions: append([]string{"check-file"}, lab.OpenSSHExtensions...)}}},
 		{Name: "sftp-cut", SFTP: &lab.SFTPConfig{Script: []lab.Rule{{On: "data", When: lab.During, After: 600_000, Times: 1, Do: lab.Drop(lab.RST)}}}},
