@@ -7,6 +7,8 @@ import (
 	"io"
 	"iter"
 	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -174,31 +176,41 @@ func (t turns) take(ctx context.Context, size int64) (done func()) {
 }
 
 // taken are the names that the sources of a command have at the target, and by which
-// source; nil where there can't be two of one name. Trees are put into one another:
-// what is below a directory is not asked about. Both are hashes, for a pattern may
-// fit many files.
-type taken map[uint64]uint64
+// source. Both are hashes, for there may be many files.
+type taken struct {
+	by map[uint64]uint64 // nil where there can't be two of one name
+	// merged: there may be trees of one name, which are put into one another; else
+	// what is below a directory needs no look.
+	merged bool
+}
 
 var takenSeed = maphash.MakeSeed()
 
 // taken is for the command's sources.
 func (m *many) taken(sources []string) taken {
 	if m.filesFrom != "" || len(sources) == 1 && !batch.HasPattern(sources[0]) {
-		return nil
+		return taken{}
 	}
-	return taken{}
+	t := taken{by: map[uint64]uint64{}}
+	seen := map[string]bool{}
+	for _, source := range sources {
+		dir, name := path.Split(path.Clean(filepath.ToSlash(source)))
+		t.merged = t.merged || seen[name] || batch.HasPattern(dir) || len(sources) > 1 && batch.HasPattern(name)
+		seen[name] = true
+	}
+	return t
 }
 
 // take gives the name of e to its source. again: it has it already.
 func (t taken) take(e batch.Entry, source, target string) (again bool, err error) {
-	if t == nil || e.Dir || e.Err != nil || strings.Contains(e.Rel, "/") {
+	if t.by == nil || e.Dir || e.Err != nil || !t.merged && strings.Contains(e.Rel, "/") {
 		return false, nil
 	}
 	name, by := maphash.String(takenSeed, e.Rel), maphash.String(takenSeed, source)
-	other, ok := t[name]
+	other, ok := t.by[name]
 	switch {
 	case !ok:
-		t[name] = by
+		t.by[name] = by
 		return false, nil
 	case other == by:
 		return true, nil
