@@ -143,10 +143,14 @@ func optionError(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("options: %s has no option %s", cmd.Name(), name)
 	}
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		if number, ok := errors.AsType[*strconv.NumError](err); ok {
-			return fmt.Errorf("options.%s: %w", key(e.GetFlag().Name), number.Err)
+		cause := e.Unwrap()
+		if _, ok := errors.AsType[*strconv.NumError](err); ok {
+			cause = errors.New("must be a whole number")
+			if e.GetFlag().Value.Type() == "bool" {
+				cause = errors.New("must be true or false")
+			}
 		}
-		return fmt.Errorf("options.%s: %w", key(e.GetFlag().Name), e.Unwrap())
+		return fmt.Errorf("options.%s: %w", key(e.GetFlag().Name), cause)
 	}
 	return errors.New("options: can't be read")
 }

@@ -111,6 +111,8 @@ func TestConfigProblems(t *testing.T) {
 		{"a job's window", "[job.a]\nwindow = \"22-5\"\n", []string{"2: job.a.window: must be two times of day"}},
 		{"a job's options", "[job.a]\ndo = \"move\"\nsource = \"/out\"\ndestination = \"acme:in\"\noptions = { setle = 1 }\non_success = { url = \"hunter2\" }\n",
 			[]string{" job.a: on_success: url: must begin with", " job.a: options: move has no option setle; did you mean settle?"}},
+		{"a job's choices", "[job.a]\ndo = \"move\"\nsource = \"/out\"\ndestination = \"acme:in\"\noptions = { resend = \"hunter2\" }\n[job.b]\ndo = \"move\"\nsource = \"/out\"\ndestination = \"acme:in\"\noptions = { failures = \"hunter2\" }\n",
+			[]string{" job.a: options.resend: must be true or false", " job.b: options.failures: must be a whole number"}},
 		{"numbers without quotes", "[defaults]\ntimeout = 5\nkeepalive = 0\nlimit_rate = 500000\nchmod = 640\nmode = 1\n[policy]\nbase = 3\n[policy.codes]\n\"452\" = { delay = 7 }\n[site.ab]\nprotocol = \"ftp\"\nhost = \"h\"\ntimeout = 6\n",
 			[]string{` defaults.chmod: must be in quotes, such as "640"`, " defaults.mode: must be one of auto", ` defaults.timeout: must be in quotes, such as "5s"`,
 				` policy.base: must be in quotes, such as "3s"`, ` policy.codes.452.delay: must be in quotes, such as "7s"`, ` site.ab.timeout: must be in quotes, such as "6s"`}},
