@@ -373,7 +373,7 @@ func (r *batchRun) all(ctx context.Context) (worst policy.Kind, err error) {
 		kind  policy.Kind
 		begun bool
 	}
-	before, stopped := 0, errors.New("stopped")
+	before, ended, stopped := 0, false, errors.New("stopped")
 	err = batch.Ordered(ctx, r.options.jobs, func(ctx context.Context, yield func(task) error) error {
 		alike := map[manifestID]int{}
 		return manifest(r.path, func(e manifestEntry) error {
@@ -386,13 +386,16 @@ func (r *batchRun) all(ctx context.Context) (worst policy.Kind, err error) {
 			}
 			return yield(task{e, id})
 		})
-	}, func(ctx context.Context, t task) finished {
-		if ctx.Err() != nil {
+	}, func(wanted context.Context, t task) finished {
+		if wanted.Err() != nil {
 			return finished{kind: policy.KindCancelled}
 		}
-		res, kind, begun := r.line(ctx, t.manifestEntry, t.id)
+		res, kind, begun := r.line(ctx, t.manifestEntry, t.id) // what ends the others interrupts none
 		return finished{res, kind, begun}
 	}, func(f finished) error {
+		if ended && !f.begun {
+			return nil
+		}
 		worst = worse(worst, f.kind)
 		if !f.begun || f.kind == policy.KindCancelled {
 			return nil
@@ -403,9 +406,11 @@ func (r *batchRun) all(ctx context.Context) (worst policy.Kind, err error) {
 			_, _ = fmt.Fprintln(r.app.report.stdout, f.result.text())
 		}
 		if err := r.results.Add(f.result); err != nil {
+			ended = true
 			return policy.GiveUpOn("batch "+policy.Sanitize(r.path), policy.FaultOf(err))
 		}
 		if r.options.failFast && f.kind != policy.KindOK {
+			ended = true
 			return stopped
 		}
 		return nil
