@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -418,11 +419,13 @@ func (l *Ledger) aliveness() func(process string) bool {
 	}
 }
 
+// nanos gives 1970 itself, which files without a known age have, as a nanosecond
+// later: 0 is unknown, and times are compared in seconds.
 func nanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return t.UnixNano()
+	return cmp.Or(t.UnixNano(), 1)
 }
 
 func millis(t time.Time) int64 {

@@ -27,6 +27,14 @@ func TestDelivered(t *testing.T) {
 	must(t, err)
 	must(t, l.Settle(ctx, failed, Result{Outcome: Failed}))
 
+	epoch := Delivery{Source: "/out/e", Target: "t", Size: 1, ModTime: time.Unix(0, 0)}
+	old, err := l.Intend(ctx, epoch)
+	must(t, err)
+	must(t, l.Settle(ctx, old, Result{Outcome: Done}))
+	if m, err := l.Delivered(ctx, epoch); err != nil || m.Same == nil || m.Same.ID != old || m.Same.ModTime.Unix() != 0 {
+		t.Errorf("a file from 1970: %+v %v", m, err)
+	}
+
 	with := func(change func(*Delivery)) Delivery {
 		d := first
 		change(&d)
