@@ -269,9 +269,9 @@ func (d *delivery) begin(ctx context.Context) (proceed bool, err error) {
 		d.result.Skipped = "it is gone"
 		return false, nil
 	}
-	if !sameState(&d.info, now) {
+	if changed, err := d.hasChanged(ctx, now); err != nil || changed {
 		d.result.Skipped = "it has changed since it was found complete; the next run looks again"
-		return false, nil
+		return false, err
 	}
 	d.info = *now
 	entry := ledger.Delivery{
@@ -309,6 +309,29 @@ func (d *delivery) begin(ctx context.Context) (proceed bool, err error) {
 	d.id, err = d.Ledger.Intend(ctx, entry)
 	failpoint("intended")
 	return err == nil, err
+}
+
+// hasChanged says whether a file is no longer what was listed. Where only the time is
+// another it is listed once more: there are servers that list other times than they
+// give for a file.
+func (d *delivery) hasChanged(ctx context.Context, now *transfer.Info) (bool, error) {
+	if sameState(&d.info, now) {
+		return false, nil
+	}
+	isSized := now.Size >= 0 && d.info.Size >= 0
+	if isSized && now.Size != d.info.Size || d.From.Local != "" {
+		return true, nil
+	}
+	listed, err := d.From.side(d.Name).list(ctx, d.From.at(""))
+	if err != nil {
+		return false, err
+	}
+	for i := range listed.all() {
+		if i.Name == d.note.Name {
+			return !sameState(&d.info, &i), nil
+		}
+	}
+	return true, nil
 }
 
 // isSame makes sure that what is to be deleted without being sent is what was

@@ -40,7 +40,19 @@ type moveSetup struct {
 	DieAt string
 }
 
-type endSetup struct{ Kind, Addr, KnownHosts, Dir string }
+type endSetup struct {
+	Kind, Addr, KnownHosts, Dir string
+	// OtherTimes: the server gives other times for a file than it lists.
+	OtherTimes bool
+}
+
+type otherTimes struct{ transfer.Session }
+
+func (s otherTimes) Stat(ctx context.Context, path string) (transfer.Info, error) {
+	i, err := s.Session.Stat(ctx, path)
+	i.ModTime = i.ModTime.Add(-time.Hour)
+	return i, err
+}
 
 func (e endSetup) end() End {
 	loc := transfer.Location{Scheme: "file"}
@@ -58,6 +70,13 @@ func (e endSetup) end() End {
 			return sftp.Dial(ctx, sftp.Options{Address: e.Addr,
 				Login:    &auth.Login{User: "u", Password: &auth.Source{Given: auth.NewSecret("p"), GivenBy: "the test"}},
 				HostKeys: &auth.HostKeys{Files: []string{e.KnownHosts}}})
+		}
+	}
+	if e.OtherTimes {
+		honest := dial
+		dial = func(ctx context.Context, hints transfer.Hints) (transfer.Session, error) {
+			s, err := honest(ctx, hints)
+			return otherTimes{s}, err
 		}
 	}
 	end := End{Path: "/", Links: NewLinks(loc, func() *transfer.Link { return transfer.NewLink(loc, dial, transfer.ModeAuto, nil) }, impatient(), 2)}
@@ -544,8 +563,10 @@ func TestMoveSourceChanges(t *testing.T) {
 // TestMoveWaits: a file that is written anew while it waits for its turn is not
 // complete any more.
 func TestMoveWaits(t *testing.T) {
-	for _, kind := range []string{"disk", "sftp", "ftp"} {
-		s := moveSetup{From: startEnd(t, kind), To: startEnd(t, "disk"), State: t.TempDir()}
+	for _, kind := range []string{"disk", "sftp", "ftp", "sftp, other times"} {
+		server, _, hasOther := strings.Cut(kind, ",")
+		s := moveSetup{From: startEnd(t, server), To: startEnd(t, "disk"), State: t.TempDir()}
+		s.From.OtherTimes = hasOther
 		tree(t, s.From.Dir, "a", "b")
 		m, end := s.move(t)
 		var waiting []Pickup
