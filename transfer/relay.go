@@ -250,7 +250,7 @@ func (s *inSequence) stop() {
 
 // resumeRelay finds the offset from which the upload continues.
 func (r *run) resumeRelay(ctx context.Context, in, out Session, src *relaySource, temp string) (int64, error) {
-	first := r.result.Tries == 0
+	first := !r.ours
 	if !in.Extras().Resume || !out.Extras().Resume || first && (r.job.NoResume || r.job.InPlace || src.info.Size < resumeFrom) {
 		return 0, nil
 	}

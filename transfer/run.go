@@ -55,6 +55,9 @@ type run struct {
 	// safe is how many bytes are known to be at the target without a gap; reached
 	// is the furthest position that was sent or received.
 	safe, reached int64
+	// ours: a try has written to the target. Until then what is there is another
+	// run's, or the old target.
+	ours bool
 	// spoiled: what is at the target must not be continued.
 	spoiled bool
 	// spread: the server gets bytes out of order, so that the size of a part does
@@ -93,6 +96,9 @@ func (r *run) moved(off int64) func(pos int64) {
 	return func(pos int64) {
 		r.result.Sent = before + max(0, pos-off)
 		r.reached = max(r.reached, pos)
+		if pos > off {
+			r.ours, r.spoiled = true, false
+		}
 		r.observer.progress(pos)
 	}
 }
@@ -243,12 +249,8 @@ func (r *run) aboutFinal(err error, temp string) {
 // resumePut finds the offset from which the upload continues: what the server
 // has, never what was counted here (socket buffers run megabytes ahead).
 func (r *run) resumePut(ctx context.Context, s Session, src *source, temp string) (int64, error) {
-	first := r.result.Tries == 0
-	if r.spoiled {
-		r.spoiled = false
-		return 0, nil
-	}
-	if r.job.NoResume && first || first && src.size < resumeFrom || src.stream || !s.Extras().Resume || s.Extras().NoPutResume {
+	first := !r.ours
+	if r.spoiled || r.job.NoResume && first || first && src.size < resumeFrom || src.stream || !s.Extras().Resume || s.Extras().NoPutResume {
 		return 0, nil
 	}
 	if r.job.InPlace && first {
@@ -289,7 +291,7 @@ func (r *run) get(ctx context.Context) error {
 		if err := r.getVersion(ctx, *r.job.Listed); !isChanged(err) {
 			return err
 		}
-		r.job.Listed, r.result.Tries, r.safe = nil, 0, 0
+		r.job.Listed, r.ours, r.result.Tries, r.safe = nil, false, 0, 0
 	}
 	info, err := Stat(ctx, r.link, r.engine, r.job.Name(), r.job.Remote)
 	if err != nil {
@@ -395,7 +397,7 @@ func (r *run) fetch(ctx context.Context, part *part, info Info) error {
 // resumeGet positions the part where the download continues. compared is false
 // when an earlier run wrote it and it is still to be compared with the source.
 func (r *run) resumeGet(ctx context.Context, s Session, part *part, info Info) (off int64, compared bool, err error) {
-	first := r.result.Tries == 0
+	first := !r.ours
 	if (r.job.NoResume || part.inPlace) && first || !s.Extras().Resume {
 		return 0, true, part.truncate(0) // in place, what is there is the old target
 	}

@@ -1,0 +1,98 @@
+package transfer
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/xfer-cli/xfer/policy"
+)
+
+// anyOther gives other content of n bytes.
+func anyOther(n int) []byte { return bytes.Repeat([]byte{'x'}, n) }
+
+// TestPutThatNeverBegan: a try that failed before a byte was sent has not made what
+// is at the target ours; the next one decides anew.
+func TestPutThatNeverBegan(t *testing.T) {
+	content := random(4_000_000)
+	for _, tt := range []struct {
+		name  string
+		job   Job
+		there func(temp string) string
+	}{
+		{"a part of something else", Job{}, func(temp string) string { return temp }},
+		{"no resume", Job{NoResume: true}, func(temp string) string { return temp }},
+		{"in place", Job{InPlace: true}, func(string) string { return "big" }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			onBench(t, func(b *bench) {
+				src := b.write("big", content)
+				s, err := openSource(Job{Local: src})
+				if err != nil {
+					b.Fatal(err)
+				}
+				s.Close()
+				b.server.files[tt.there(tempName("big", s.identity()))] = anyOther(2_500_000)
+				b.server.fault = failing(2, "put", func(p string) error { return reset(policy.Data, "EPSV", p) })
+				tt.job.Local, tt.job.Remote = src, "big"
+				res, err := b.put(tt.job)
+				if err != nil || res.Tries != 3 || res.Resumed != 0 {
+					b.Errorf("%d tries, resumed at %d: %v", res.Tries, res.Resumed, err)
+				}
+				b.wantOnly(map[string]string{"big": string(content)})
+			})
+		})
+	}
+}
+
+// TestRelayThatNeverBegan is the same between two servers.
+func TestRelayThatNeverBegan(t *testing.T) {
+	content := random(4_000_000)
+	for _, inPlace := range []bool{false, true} {
+		onBench(t, func(b *bench) {
+			from := newMemServer()
+			from.files["a"] = content
+			source := NewLink(Location{Scheme: SchemeFTP, Host: "source", Port: 21}, from.dial, ModeAuto, nil)
+			there := "a"
+			if !inPlace {
+				there = tempName("a", (&relaySource{link: source, path: "a", info: Info{Size: int64(len(content))}}).identity())
+			}
+			b.server.files[there] = anyOther(2_500_000)
+			b.server.fault = failing(2, "put", func(p string) error { return reset(policy.Data, "EPSV", p) })
+			res, err := Relay(b.Context(), source, "a", b.link, Job{Remote: "a", Local: "a", InPlace: inPlace}, b.engine, Observer{})
+			if err != nil || res.Tries != 3 || res.Resumed != 0 {
+				b.Errorf("%d tries, resumed at %d: %v", res.Tries, res.Resumed, err)
+			}
+			b.wantOnly(map[string]string{"a": string(content)})
+		})
+	}
+}
+
+// TestGetThatNeverCompared: a part that an earlier run left is compared before it is
+// continued, also if the connection breaks in the middle of that.
+func TestGetThatNeverCompared(t *testing.T) {
+	content := random(3_000_000)
+	for _, cut := range []int64{0, 1000} {
+		onBench(t, func(b *bench) {
+			b.server.files["a"] = content
+			b.engine.Limits.Tries = 1
+			b.server.cut = cuts("get", 2_000_000)
+			_, err := b.get(Job{Remote: "a", Local: b.local("a")})
+			wantKind(b.T, err, policy.KindTemporary)
+			parts, _ := filepath.Glob(b.local(".a.xfer-*.part"))
+			if len(parts) != 1 {
+				b.Fatalf("parts: %v", parts)
+			}
+			if err := os.WriteFile(parts[0], anyOther(2_000_000), 0o644); err != nil {
+				b.Fatal(err)
+			}
+			b.engine.Limits.Tries = 4
+			b.server.cut = cuts("get", cut)
+			if _, err := b.get(Job{Remote: "a", Local: b.local("a")}); err != nil {
+				b.Fatal(err)
+			}
+			b.wantLocal(map[string]string{"a": string(content)})
+		})
+	}
+}
