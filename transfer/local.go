@@ -291,11 +291,6 @@ func (p *part) publish(final string, info Info, j Job) error {
 	if p.inPlace {
 		return nil
 	}
-	if j.OnExists == Fail {
-		if _, err := os.Lstat(final); err == nil {
-			return policy.LocalFault("rename", final, fs.ErrExist)
-		}
-	}
 	if err := os.Rename(p.path, final); err != nil {
 		return policy.LocalFault("rename", final, err)
 	}

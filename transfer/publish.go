@@ -158,8 +158,13 @@ func (r *run) publish(ctx context.Context, temp string) error {
 	final := r.result.Remote
 	if r.job.OnExists == Fail || r.job.OnExists == Skip {
 		// It may have appeared meanwhile.
-		if proceed, err := r.checkTarget(ctx, time.Time{}, -1); err != nil || !proceed {
+		proceed, err := r.checkTarget(ctx, time.Time{}, -1)
+		if err != nil {
 			return err
+		}
+		if !proceed {
+			r.discard(ctx, temp, fs.ErrExist)
+			return nil
 		}
 	}
 	if err := r.job.publishing(ctx, Publication{temp, final, r.result.SHA256}); err != nil {

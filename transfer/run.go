@@ -344,6 +344,13 @@ func (r *run) getVersion(ctx context.Context, info Info) error {
 		part.abandon(err)
 		return err
 	}
+	if !part.inPlace && (r.job.OnExists == Fail || r.job.OnExists == Skip) {
+		// It may have appeared meanwhile.
+		if proceed, err := r.checkLocalTarget(info.ModTime, info.Size); err != nil || !proceed {
+			part.abandon(fs.ErrExist)
+			return err
+		}
+	}
 	if err := r.job.publishing(ctx, Publication{part.path, r.result.Local, r.result.SHA256}); err != nil {
 		part.abandon(err)
 		return err

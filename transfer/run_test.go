@@ -444,6 +444,44 @@ func TestOnExists(t *testing.T) {
 	}
 }
 
+// TestTargetAppears: one that appears while the file is on its way is seen before
+// the file gets its name, and nothing is left behind.
+func TestTargetAppears(t *testing.T) {
+	for on, skipped := range map[OnExists]bool{Skip: true, Fail: false} {
+		check := func(t *testing.T, res Result, err error) {
+			t.Helper()
+			if !skipped {
+				wantKind(t, err, policy.KindTarget)
+			} else if err != nil || res.Skipped == "" {
+				t.Errorf("skipped %q, %v", res.Skipped, err)
+			}
+		}
+		onBench(t, func(b *bench) {
+			b.server.after = func(op, _ string) error {
+				if op == "put" {
+					b.server.files["a"] = []byte("other")
+				}
+				return nil
+			}
+			res, err := b.put(Job{Local: b.write("a", []byte("new")), Remote: "a", OnExists: on})
+			check(b.T, res, err)
+			b.wantOnly(map[string]string{"a": "other"})
+		})
+		onBench(t, func(b *bench) {
+			b.server.files["a"] = []byte("new")
+			b.server.after = func(op, _ string) error {
+				if op == "get" {
+					b.write("a", []byte("other"))
+				}
+				return nil
+			}
+			res, err := b.get(Job{Local: b.local("a"), Remote: "a", OnExists: on})
+			check(b.T, res, err)
+			b.wantLocal(map[string]string{"a": "other"})
+		})
+	}
+}
+
 func TestInPlace(t *testing.T) {
 	content := string(random(2_000_000))
 	onBench(t, func(b *bench) {
