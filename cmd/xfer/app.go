@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/xfer-cli/xfer/auth"
@@ -213,9 +214,9 @@ In a URL a literal % is written %25; * ? [ ] need no encoding.`,
 				return nil
 			}
 			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				return usagef("unknown command %q; did you mean %s?", args[0], near[0])
+				return usagef("unknown command %q; did you mean %s?", shown(args[0]), near[0])
 			}
-			return usagef("unknown command %q", args[0])
+			return usagef("unknown command %q", shown(args[0]))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -226,7 +227,12 @@ In a URL a literal % is written %25; * ? [ ] need no encoding.`,
 	root.SetIn(a.sys.stdin)
 	root.SetOut(a.sys.stdout)
 	root.SetErr(a.sys.stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok && bad.GetFlag().Name == "proxy" {
+			return usagef("--proxy: %w", bad.Unwrap()) // the value may hold a password
+		}
+		return usageError{err}
+	})
 	a.globalFlags(root)
 	root.AddCommand(
 		a.putCommand(), a.getCommand(), a.syncCommand(), a.moveCommand(), a.lsCommand(), a.statCommand(), a.mkdirCommand(), a.rmCommand(),

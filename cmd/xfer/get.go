@@ -40,7 +40,7 @@ With --files-from, SRC is the directory that the listed paths are in.
 				return usagef("--files-from takes one SRC, the directory that the listed paths are in")
 			}
 			if dst == "-" {
-				return usagef("get writes files; for stdout use: xfer cat %s; for a file of that name: ./-", policy.ShellQuote(policy.Sanitize(args[0])))
+				return usagef("get writes files; for stdout use: xfer cat %s; for a file of that name: ./-", policy.ShellQuote(shown(args[0])))
 			}
 			return a.get(cmd.Context(), args, dst, &m)
 		},
@@ -93,7 +93,7 @@ func (a *app) get(ctx context.Context, sources []string, dst string, m *many) er
 	case below:
 		d.into = true
 		if err := os.MkdirAll(dst, 0o777); err != nil {
-			return policy.GiveUpOn("get "+policy.Sanitize(sources[0]), policy.LocalFault("mkdir", dst, err))
+			return policy.GiveUpOn("get "+shown(sources[0]), policy.LocalFault("mkdir", dst, err))
 		}
 	case m.sel.Recursive:
 		d.into, m.sel.Bare = true, true
@@ -119,7 +119,7 @@ func (a *app) get(ctx context.Context, sources []string, dst string, m *many) er
 	})
 	switch {
 	case ctx.Err() != nil && err != nil && a.report.failed == 0:
-		return a.interrupted(ctx, "get "+policy.Sanitize(sources[0]))
+		return a.interrupted(ctx, "get "+shown(sources[0]))
 	case err != nil:
 		return err
 	}

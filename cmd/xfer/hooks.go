@@ -70,5 +70,8 @@ func (a *app) webClient() (*http.Client, error) {
 
 // withoutSecrets leaves out what is for xfer alone.
 func withoutSecrets(env []string) []string {
-	return slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "XFER_") && strings.Contains(v, "PASS") })
+	return slices.DeleteFunc(env, func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return strings.HasPrefix(name, "XFER_") && (strings.Contains(name, "PASS") || name == "XFER_ACCOUNT")
+	})
 }

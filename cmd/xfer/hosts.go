@@ -95,7 +95,7 @@ func (a *app) hosts(ctx context.Context, args []string) ([]ledger.Host, error) {
 			return nil, err
 		}
 		if len(found) == 0 {
-			_, _ = fmt.Fprintf(a.report.stderr, "nothing is remembered about %s\n", policy.Sanitize(arg))
+			_, _ = fmt.Fprintf(a.report.stderr, "nothing is remembered about %s\n", shown(arg))
 		}
 		chosen = append(chosen, found...)
 	}

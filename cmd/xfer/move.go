@@ -106,7 +106,7 @@ func (a *app) move(ctx context.Context, src, dst string, o *moveOptions) error {
 	}
 	m := &batch.Move{
 		Filter: o.sel.Filter, Claim: o.claim, Archive: o.archive, Quarantine: o.quarantine, Failures: o.failures,
-		Resend: o.resend, Unsettled: o.unsettled, Command: a.written(), Ledger: a.state.ledger(), Name: "move " + policy.Sanitize(src),
+		Resend: o.resend, Unsettled: o.unsettled, Command: a.written(), Ledger: a.state.ledger(), Name: "move " + shown(src),
 		Warn: func(text, file string) { a.out.log.Warn(text, "file", file) },
 	}
 	if r := a.recovery; r != nil && r.unsettled != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
 	"github.com/xfer-cli/xfer/transfer/sftp"
 )
@@ -83,6 +84,17 @@ func hasPort(arg string) bool {
 	authority, _, _ := strings.Cut(rest, "/")
 	host := authority[strings.LastIndexByte(authority, '@')+1:]
 	return isURL && strings.LastIndexByte(host, ':') > strings.LastIndexByte(host, ']')
+}
+
+// shown is an argument as messages repeat it: without the password of a URL.
+func shown(arg string) string {
+	scheme, rest, isURL := strings.Cut(arg, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	at := strings.LastIndexByte(authority, '@')
+	if user, _, hasPassword := strings.Cut(authority[:max(0, at)], ":"); isURL && hasPassword {
+		arg = scheme + "://" + user + rest[at:]
+	}
+	return policy.Sanitize(arg)
 }
 
 // isURL says whether an argument is meant as a URL.

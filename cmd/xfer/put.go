@@ -80,7 +80,7 @@ func (a *app) put(ctx context.Context, sources []string, dst string, m *many) er
 		to.ssh.Need = sizeOf(sources[0])
 	}
 	u := &upload{app: a, links: m.links(a, to, engine, n), to: to, turns: m.turns(), taken: m.taken(sources), newDir: newDir{app: a}}
-	name := "put " + policy.Sanitize(sources[0])
+	name := "put " + shown(sources[0])
 	if err := u.aim(ctx, name, dst, sources, m); err != nil {
 		return err
 	}

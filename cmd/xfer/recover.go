@@ -35,7 +35,7 @@ var password = regexp.MustCompile(`://[^/@]*:[^/@]*@`)
 
 // written is this command, "" when it holds a secret.
 func (a *app) written() string {
-	if slices.ContainsFunc(a.args, password.MatchString) {
+	if slices.ContainsFunc(a.args, password.MatchString) || a.flags.options.Proxy.hasSecret() {
 		return ""
 	}
 	dir, err := os.Getwd()

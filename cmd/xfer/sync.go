@@ -130,7 +130,7 @@ func (a *app) sync(ctx context.Context, src, dst string, o *syncOptions) error {
 	if err != nil {
 		return err
 	}
-	name := "sync " + policy.Sanitize(src)
+	name := "sync " + shown(src)
 	job := transfer.Job{Lock: a.locks().Lock}
 	opt.apply(&job)
 	job.InPlace = job.InPlace && isRemote(dst) // a local file can be renamed

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestWrittenHoldsNoSecret: a command with a password in it is not written down.
+func TestWrittenHoldsNoSecret(t *testing.T) {
+	for _, test := range []struct {
+		proxy, source string
+		written       bool
+	}{
+		{"", "acme:out", true},
+		{"acme@proxy:1080", "acme:out", true},
+		{"acme:hunter2@proxy:1080", "acme:out", false},
+		{"http://acme:hunter2@proxy:1080", "acme:out", false},
+		{"", "ftp://acme:hunter2@partner/out", false},
+	} {
+		a := newApp(system{env: func(string) string { return "" }})
+		a.flags.options.Proxy = new(Proxy)
+		if err := a.flags.options.Proxy.UnmarshalText([]byte(test.proxy)); err != nil {
+			t.Fatal(err)
+		}
+		a.args = []string{"--proxy", test.proxy, "move", test.source, "in"}
+		if w := a.written(); (w != "") != test.written || strings.Contains(w, "hunter2") {
+			t.Errorf("%q %q: %q", test.proxy, test.source, w)
+		}
+	}
+}
+
+// TestHooksGetNoSecrets: what is for xfer alone is not in the environment of a hook.
+func TestHooksGetNoSecrets(t *testing.T) {
+	env := []string{"PATH=/bin", "XFER_PASSWORD=a", "XFER_PROXY_PASSWORD=b", "XFER_KEY_PASSPHRASE=c", "XFER_ACCOUNT=d", "XFER_LAB=PASS"}
+	if got := withoutSecrets(env); !slices.Equal(got, []string{"PATH=/bin", "XFER_LAB=PASS"}) {
+		t.Errorf("%q", got)
+	}
+}
