@@ -2,7 +2,7 @@ package batch
 
 import (
 	"context"
-	"encoding/json"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -84,11 +84,11 @@ type Step struct {
 	// Reason: new, size, time, content, other kind, link, not at the source.
 	Reason string
 	// Link is the target of a link.
-	Link string `json:",omitempty"`
+	Link string
 	// Check: only if the contents differ.
-	Check bool `json:",omitempty"`
+	Check bool
 	// Err: it can't be done, and why.
-	Err error `json:"-"`
+	Err error
 }
 
 // Sync makes a target like a source: Plan, then Deletions, then Rest. It holds
@@ -606,10 +606,11 @@ func (e End) localize(rel string) (string, error) {
 	return filepath.Join(e.Local, name), nil
 }
 
-// spool keeps steps in a file, in order: there may be as many as files.
+// spool keeps steps in a file, in order: there may be as many as files. JSON would
+// not do: names are bytes, and need not be UTF-8.
 type spool struct {
 	f   *os.File
-	enc *json.Encoder
+	enc *gob.Encoder
 }
 
 func newSpool() (*spool, error) {
@@ -617,7 +618,7 @@ func newSpool() (*spool, error) {
 	if err != nil {
 		return nil, policy.LocalFault("create", os.TempDir(), err)
 	}
-	return &spool{f, json.NewEncoder(f)}, nil
+	return &spool{f, gob.NewEncoder(f)}, nil
 }
 
 func (p *spool) add(s Step) error {
@@ -631,7 +632,7 @@ func (p *spool) all(each func(Step) error) error {
 	if _, err := p.f.Seek(0, io.SeekStart); err != nil {
 		return policy.LocalFault("read", p.f.Name(), err)
 	}
-	dec := json.NewDecoder(p.f)
+	dec := gob.NewDecoder(p.f)
 	for {
 		var s Step
 		err := dec.Decode(&s)

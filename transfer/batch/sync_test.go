@@ -362,3 +362,30 @@ func BenchmarkSyncUnchanged(b *testing.B) {
 		}
 	}
 }
+
+// TestSyncDeletesWhatItMeant: a name that is no UTF-8 stays what it is on the way
+// from the plan to the deletion.
+func TestSyncDeletesWhatItMeant(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the file systems of other systems hold no such names")
+	}
+	const latin1, other = "b\xe9t\xe9", "b\ufffdt\ufffd" // the same in JSON
+	for _, kind := range []string{"ftp", "sftp"} {
+		src, dst := t.TempDir(), t.TempDir()
+		for _, p := range []string{filepath.Join(src, other), filepath.Join(dst, other), filepath.Join(dst, latin1)} {
+			if err := os.WriteFile(p, []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := &Sync{
+			From: localEnd(t, src), To: serverEnd(t, kind, dst), Selection: Selection{Recursive: true},
+			Compare: BySize, Delete: true, Hard: true, MaxDelete: MaxDelete{N: 1}, Name: "sync",
+		}
+		if _, failed := runSync(t, s, false); len(failed) > 0 {
+			t.Errorf("%s: %v", kind, failed)
+		}
+		if got := contents(t, dst); len(got) != 1 || got[other] != "x" {
+			t.Errorf("%s: %q", kind, got)
+		}
+	}
+}
