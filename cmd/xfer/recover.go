@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +34,7 @@ type written struct {
 // password is one in a URL: that is never written down.
 var password = regexp.MustCompile(`://[^/@]*:[^/@]*@`)
 
-// written is this command, "" when it holds a secret.
+// written is this command, "" when it holds a secret, or a name that is no UTF-8.
 func (a *app) written() string {
 	if slices.ContainsFunc(a.args, password.MatchString) || a.flags.options.Proxy.hasSecret() {
 		return ""
@@ -41,6 +42,11 @@ func (a *app) written() string {
 	dir, err := os.Getwd()
 	if err != nil {
 		return ""
+	}
+	for _, s := range append([]string{dir, a.flags.config}, a.args...) {
+		if !utf8.ValidString(s) {
+			return "" // JSON would make another name of it
+		}
 	}
 	b, _ := json.Marshal(written{dir, a.flags.config, a.args}) // strings always can be
 	return string(b)

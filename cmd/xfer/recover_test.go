@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestWrittenHoldsNoSecret: a command with a password in it is not written down.
+// TestWrittenHoldsNoSecret: a command with a password in it is not written down,
+// nor one that could not be read as it was.
 func TestWrittenHoldsNoSecret(t *testing.T) {
 	for _, test := range []struct {
 		proxy, source string
@@ -17,6 +18,7 @@ func TestWrittenHoldsNoSecret(t *testing.T) {
 		{"acme:hunter2@proxy:1080", "acme:out", false},
 		{"http://acme:hunter2@proxy:1080", "acme:out", false},
 		{"", "ftp://acme:hunter2@partner/out", false},
+		{"", "b\xe9t\xe9", false}, // JSON would make another name of it
 	} {
 		a := newApp(system{env: func(string) string { return "" }})
 		a.flags.options.Proxy = new(Proxy)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
@@ -119,6 +120,41 @@ type note struct {
 	Command string `json:"command,omitempty"`
 }
 
+// noteOf reads the note of a delivery.
+func noteOf(d ledger.Delivery) (n note, err error) {
+	if err := json.Unmarshal([]byte(d.Note), &n); err != nil {
+		return n, policy.LocalFault("recover", d.Source, err)
+	}
+	for _, name := range n.names() {
+		if hidden, ok := strings.CutPrefix(*name, notUTF8); ok {
+			raw, err := hex.DecodeString(hidden)
+			if err != nil {
+				return n, policy.LocalFault("recover", d.Source, err)
+			}
+			*name = string(raw)
+		}
+	}
+	return n, nil
+}
+
+// notUTF8 begins a name whose bytes follow in hexadecimal: JSON would make another
+// name of them. No name has it.
+const notUTF8 = "\x00"
+
+func (n note) String() string {
+	for _, name := range n.names() {
+		if !utf8.ValidString(*name) {
+			*name = notUTF8 + hex.EncodeToString([]byte(*name))
+		}
+	}
+	b, _ := json.Marshal(n) // strings always can be
+	return string(b)
+}
+
+func (n *note) names() []*string {
+	return []*string{&n.Name, &n.Marker, &n.Claimed, &n.Temp, &n.Final, &n.Archive, &n.Command}
+}
+
 // Pickup is a file to be moved.
 type Pickup struct {
 	Name   string
@@ -149,9 +185,9 @@ func (m *Move) Unfinished(ctx context.Context, each func(Pickup) error) error {
 		if d.Job != m.Key {
 			continue
 		}
-		var n note
-		if err := json.Unmarshal([]byte(d.Note), &n); err != nil {
-			return policy.LocalFault("recover", d.Source, err)
+		n, err := noteOf(d)
+		if err != nil {
+			return err
 		}
 		info := transfer.Info{Name: n.Name, Size: d.Size, ModTime: d.ModTime}
 		if err := each(Pickup{Name: n.Name, Info: info, Marker: n.Marker, left: &d}); err != nil {
@@ -164,10 +200,7 @@ func (m *Move) Unfinished(ctx context.Context, each func(Pickup) error) error {
 // CommandOf is the Command of the move that left d unfinished, "" if d is none of
 // a move.
 func CommandOf(d ledger.Delivery) string {
-	var n note
-	if json.Unmarshal([]byte(d.Note), &n) != nil {
-		return ""
-	}
+	n, _ := noteOf(d) // one that can't be read names none
 	return n.Command
 }
 
@@ -175,8 +208,8 @@ func CommandOf(d ledger.Delivery) string {
 // undo or report it, and why. It looks at both ends and changes neither.
 func (m *Move) Outlook(ctx context.Context, p Pickup) (act, why string, err error) {
 	d := &delivery{Move: m, Warn: func(string, string) {}, info: p.Info, stage: p.left.Stage}
-	if err := json.Unmarshal([]byte(p.left.Note), &d.note); err != nil {
-		return "", "", policy.LocalFault("recover", p.left.Source, err)
+	if d.note, err = noteOf(*p.left); err != nil {
+		return "", "", err
 	}
 	after := "the source is to be deleted"
 	if m.Archive != "" {
@@ -248,9 +281,8 @@ func (m *Move) Deliver(ctx context.Context, p Pickup, o transfer.Observer) (tran
 		}
 		d.id, d.stage = p.left.ID, p.left.Stage
 		d.adopted, d.held = true, d.stage != stageClaiming
-		err = json.Unmarshal([]byte(p.left.Note), &d.note)
-		if err != nil {
-			return transfer.Result{}, policy.LocalFault("recover", source, err)
+		if d.note, err = noteOf(*p.left); err != nil {
+			return transfer.Result{}, err
 		}
 	} else if proceed, err := d.begin(ctx); err != nil || !proceed {
 		return d.result, err
@@ -343,11 +375,6 @@ func (d *delivery) isSame(ctx context.Context, before *ledger.Delivery) (bool, e
 	}
 	now, err := d.From.digest(ctx, d.Name, d.note.Name, "SHA-256")
 	return err == nil && strings.EqualFold(hex.EncodeToString(now.Sum), before.SHA256), err
-}
-
-func (n note) String() string {
-	b, _ := json.Marshal(n) // strings always can be
-	return string(b)
 }
 
 // look is stat for what may be missing: nil then.
@@ -493,8 +520,8 @@ func (d *delivery) takenAway(ctx context.Context) (why string, err error) {
 	const enough = 3
 	gone := map[string]bool{}
 	for _, p := range past {
-		var n note
-		if p.Outcome != ledger.Done || json.Unmarshal([]byte(p.Note), &n) != nil || n.Name == d.note.Name || gone[n.Name] {
+		n, err := noteOf(p)
+		if p.Outcome != ledger.Done || err != nil || n.Name == d.note.Name || gone[n.Name] {
 			continue
 		}
 		there, err := d.look(ctx, d.To, n.Name)

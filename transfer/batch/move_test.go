@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -251,6 +252,31 @@ func TestMoveCrash(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestMoveCrashNotUTF8: a file whose name is no UTF-8 is found again after a kill.
+func TestMoveCrashNotUTF8(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the file systems of other systems hold no such names")
+	}
+	const name = "b\xe9t\xe9"
+	for _, at := range []string{"claimed", "publishing", "published", "delivered"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			s := moveSetup{From: startEnd(t, "ftp"), To: startEnd(t, "sftp"), State: t.TempDir(), Claim: "NAME.claimed", Archive: "done"}
+			tree(t, s.From.Dir, name)
+			s.crash(t, at)
+			if told, _, err := s.run(t.Context()); err != nil || told[name] != "done" {
+				t.Errorf("%q %v", told, err)
+			}
+			if got := contents(t, s.From.Dir); len(got) != 2 || got["done/"+name] != name {
+				t.Errorf("the source holds %q", got)
+			}
+			if got := contents(t, s.To.Dir); len(got) != 1 || got[name] != name {
+				t.Errorf("the target holds %q", got)
+			}
+		})
 	}
 }
 

@@ -2,7 +2,6 @@ package batch
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/xfer-cli/xfer/policy"
@@ -97,12 +96,12 @@ func (o *Once) left(ctx context.Context, l *transfer.Link, e *policy.Engine, job
 	if !ok {
 		return "another xfer copies it", nil
 	}
-	var n note
 	if open.Stage != stagePublishing {
 		return "", o.settle(ctx, name, open.ID, ledger.Result{Outcome: ledger.Undone})
 	}
-	if err := json.Unmarshal([]byte(open.Note), &n); err != nil {
-		return "", giveUp(policy.LocalFault("recover", entry.Source, err))
+	n, err := noteOf(*open)
+	if err != nil {
+		return "", giveUp(err)
 	}
 	look := func(p string) (transfer.Info, error) { return transfer.Stat(ctx, l, e, name, p) }
 	if job.Direction == transfer.Get {
