@@ -269,3 +269,16 @@ func TestRemoveAll(t *testing.T) {
 		t.Errorf("again: %v", err)
 	}
 }
+
+// TestStaysInside: no link leads out of the tree, also not by way of another.
+func TestStaysInside(t *testing.T) {
+	for target, want := range map[string]bool{
+		"b": true, "./b": true, "../b": true, "c/d": true, "../../t": true, "c//d/": true, "..": true,
+		"../../../b": false, "/b": false, "..\\b": false, "a\x00": false,
+		"c/../../..": false, "c/../d": false, "./c/d/..": false, // c may be a link to a directory further up
+	} {
+		if got := staysInside("t/a/link", target); got != want {
+			t.Errorf("%q: %v", target, got)
+		}
+	}
+}

@@ -394,7 +394,7 @@ func (s *Sync) wantedLink(ctx context.Context, rel string, src, dst *transfer.In
 		return nil, err
 	}
 	if !staysInside(rel, src.Link) {
-		return nil, badLink(policy.Local, rel, "the link leaves the tree: it points to "+policy.Sanitize(src.Link))
+		return nil, badLink(policy.Local, rel, "the link may lead out of the tree: it points to "+policy.Sanitize(src.Link))
 	}
 	if dst != nil && dst.Mode&fs.ModeSymlink != 0 {
 		dst.Link, err = s.to.readlink(ctx, s.To.at(rel))

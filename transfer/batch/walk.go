@@ -140,7 +140,7 @@ func (w *walker) link(ctx context.Context, e Entry, info transfer.Info) Entry {
 			e.Link, e.Err = w.readlink(ctx, e.Path)
 		}
 		if e.Err == nil && !staysInside(e.Rel, e.Link) {
-			e.Err = badLink(w.protocol(), e.Path, "the link leaves the tree: it points to "+policy.Sanitize(e.Link))
+			e.Err = badLink(w.protocol(), e.Path, "the link may lead out of the tree: it points to "+policy.Sanitize(e.Link))
 		}
 		return e
 	}
@@ -161,10 +161,19 @@ func (w *walker) link(ctx context.Context, e Entry, info transfer.Info) Entry {
 }
 
 // staysInside says whether a link at rel points to something below the first
-// directory of rel, so that nothing is ever written through it elsewhere.
+// directory of rel, so that nothing is ever written through it elsewhere. A ".."
+// behind a name is refused: the name may be that of a link, and then it is not its
+// own directory that the way goes up from.
 func staysInside(rel, target string) bool {
-	if path.IsAbs(target) || strings.ContainsAny(target, "\\\x00") {
+	if path.IsAbs(target) || filepath.VolumeName(target) != "" || strings.ContainsAny(target, "\\\x00") {
 		return false
+	}
+	named := false
+	for part := range strings.SplitSeq(target, "/") {
+		if part == ".." && named {
+			return false
+		}
+		named = named || part != "" && part != "." && part != ".."
 	}
 	to := path.Join(path.Dir(rel), target)
 	return to != ".." && !strings.HasPrefix(to, "../")
