@@ -1,7 +1,9 @@
 package ftp
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/htmlindex"
@@ -49,6 +51,9 @@ func (c charset) encode(s string) (string, error) {
 		return s, nil
 	}
 	out, err := c.page.NewEncoder().String(s)
+	if err == nil && strings.ContainsAny(out, lineBreaks) {
+		err = errors.New("it would break the command line") // UTF-16, EBCDIC
+	}
 	if err != nil {
 		return "", &policy.Fault{
 			Protocol: policy.Local, Op: "path", Path: s, Cause: policy.CauseBadName,

@@ -256,7 +256,7 @@ func (x *interposer) password() int {
 		return x.fail(x.noSecret(err))
 	}
 	password := x.charset.mustEncode(secret.Reveal())
-	if strings.ContainsAny(password, "\r\n\x00") {
+	if strings.ContainsAny(password, lineBreaks) {
 		return x.fail(x.noSecret(errors.New("the password contains a control character")))
 	}
 	return x.logIn("PASS "+password, password)

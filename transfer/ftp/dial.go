@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	jlaffaye "github.com/jlaffaye/ftp"
@@ -113,6 +114,9 @@ func (o *Options) complete() {
 	}
 }
 
+// lineBreaks end a command (RFC 959 §5.3.1; vsftpd 3.0.3 turns NUL into LF).
+const lineBreaks = "\r\n\x00"
+
 // Dial connects and logs in, once. The error is a *policy.Fault, or says that
 // an option can't be used.
 func Dial(ctx context.Context, o Options) (transfer.Session, error) {
@@ -120,6 +124,14 @@ func Dial(ctx context.Context, o Options) (transfer.Session, error) {
 	page, err := newCharset(o.Encoding)
 	if err != nil {
 		return nil, err
+	}
+	for what, value := range map[string]string{"user": o.User, "account": o.Account.Reveal(), "virtual host": o.VirtualHost} {
+		if strings.ContainsAny(value, lineBreaks) {
+			return nil, &policy.Fault{
+				Protocol: policy.Local, Phase: policy.Connect, Op: "configure", Host: o.host(),
+				Cause: policy.CauseConfig, Text: "the " + what + " contains a control character",
+			}
+		}
 	}
 	x := &interposer{o: &o, charset: page, able: newAbilities(o.Hints.Facts)}
 	if o.Security != Clear {

@@ -127,6 +127,14 @@ func TestSecretsInLog(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	// What it is must not show it, either.
+	refusedDial(t, srv, func(o *ftp.Options) {
+		o.Password = func(context.Context) (auth.Secret, error) { return auth.NewSecret("ASS"), nil }
+		o.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	if strings.Contains(log.String(), "P[redacted] ASS") {
+		t.Error("the log shows a password that is a part of its command")
+	}
 	for _, secret := range []string{"s3cret", "billing"} {
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("the log shows %q", secret)
@@ -181,6 +189,27 @@ func TestUnreachable(t *testing.T) {
 
 	if _, err := ftp.Dial(t.Context(), ftp.Options{Address: closed, Encoding: "klingon"}); err == nil {
 		t.Error("an unknown encoding was accepted")
+	}
+}
+
+// TestNoCommandInACommand: nothing that goes into a command ends it.
+func TestNoCommandInACommand(t *testing.T) {
+	srv := start(t, lab.FTPConfig{Account: "billing"})
+	for what, set := range map[string]func(*ftp.Options){
+		"user":    func(o *ftp.Options) { o.User = "acme\r\nDELE x" },
+		"account": func(o *ftp.Options) { o.Account = auth.NewSecret("billing\nDELE x") },
+		"host":    func(o *ftp.Options) { o.VirtualHost = "a\x00" },
+	} {
+		f := refusedDial(t, srv, set)
+		is(t, f, "configure", policy.Connect, 0, policy.CauseConfig)
+		if strings.Contains(f.Error(), "DELE") {
+			t.Errorf("%s: it is repeated: %v", what, f)
+		}
+	}
+	s := dial(t, srv, func(o *ftp.Options) { o.Account, o.Encoding = auth.NewSecret("billing"), "utf-16le" })
+	is(t, s.Remove(t.Context(), "ab"), "path", policy.Command, 0, policy.CauseBadName)
+	if n := srv.Log().Count("DELE"); n != 0 {
+		t.Errorf("DELE was sent %d times", n)
 	}
 }
 

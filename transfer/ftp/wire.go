@@ -110,7 +110,7 @@ func (w *wire) startTLS(ctx context.Context, c *tls.Config) (tls.ConnectionState
 }
 
 // send sends one command, unless that was done ahead of its turn, and makes its
-// reply the next. secret is what the log must not show of it.
+// reply the next. secret is what the log must not show of its end.
 func (w *wire) send(ctx context.Context, line, secret string) error {
 	i := w.ahead.find(line)
 	if i >= 0 && w.ahead.queue[i].behind {
@@ -127,7 +127,7 @@ func (w *wire) send(ctx context.Context, line, secret string) error {
 	}
 	logged := line
 	if secret != "" {
-		logged = strings.Replace(line, secret, "[redacted]", 1)
+		logged = strings.TrimSuffix(line, secret) + "[redacted]"
 	}
 	w.log.Debug("ftp_send", "command", policy.Sanitize(logged))
 	return w.write(line + "\r\n")
