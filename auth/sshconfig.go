@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // SSHConfig is the configuration of OpenSSH's client (ssh_config(5)), as far as
@@ -142,7 +144,7 @@ func (l *sshLookup) read(file string, applies bool, depth int) error {
 			return fail(0, err) // it may name a program to run
 		}
 	}
-	text, err := os.ReadFile(file)
+	text, err := io.ReadAll(f) // what was checked, not what has its name now
 	if err != nil {
 		return fail(0, err)
 	}
@@ -348,6 +350,11 @@ func (l *sshLookup) result() (*SSHHost, error) {
 	h.IdentityAgent = l.agent(expand)
 	if v := l.first("proxycommand"); !strings.EqualFold(v, "none") {
 		h.ProxyCommand = tokens.Replace(v)
+		for token, word := range map[string]string{"%h": h.HostName, "%n": l.host, "%r": h.User} {
+			if strings.Contains(v, token) && !isPlainWord(word) {
+				errs = append(errs, fmt.Errorf("ProxyCommand is not run: a shell would read more than a word in %q", word))
+			}
+		}
 	}
 	if v := l.first("proxyjump"); v != "" && !strings.EqualFold(v, "none") {
 		h.ProxyJump = strings.Split(tokens.Replace(v), ",")
@@ -357,6 +364,15 @@ func (l *sshLookup) result() (*SSHHost, error) {
 		return nil, &SSHConfigError{File: strings.Join(l.config.Files, ", "), Err: errors.Join(errs...)}
 	}
 	return h, nil
+}
+
+// isPlainWord says whether a shell reads nothing but a word, and no program an
+// option, in what comes from outside the configuration: a URL may be somebody
+// else's. The characters are those that OpenSSH refuses (CVE-2023-51385).
+func isPlainWord(s string) bool {
+	return !strings.HasPrefix(s, "-") && !strings.HasSuffix(s, `\`) && !strings.ContainsFunc(s, func(r rune) bool {
+		return strings.ContainsRune("'`\"$;&<>|(){}", r) || unicode.IsSpace(r) || unicode.IsControl(r)
+	})
 }
 
 var strictness = map[string]string{

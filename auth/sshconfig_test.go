@@ -194,6 +194,32 @@ func TestSSHConfigErrors(t *testing.T) {
 	}
 }
 
+// TestProxyCommandGetsWords: what a URL says is never read by the shell that runs a
+// ProxyCommand.
+func TestProxyCommandGetsWords(t *testing.T) {
+	for _, tt := range []struct {
+		command, host, user string
+		runs                bool
+	}{
+		{"nc %h %p", "web.example", "", true},
+		{"nc %h %p", "2001:db8::1%eth0", "", true},
+		{"nc %h %p", "$(touch${ifs}x)", "", false},
+		{"nc %n %p", "a;b", "", false},
+		{"nc %h %p", "-oProxy", "", false},
+		{"nc %h %p", "web", "`touch x`", true}, // it does not ask for the user
+		{"nc -l %r %h", "web", "$(touch x)", false},
+		{"nc -l %r %h", "web", `DOMAIN\acme`, true},
+		{"nc -l %r %h", "web", `acme\`, false},
+		{"nc -l %r %h", "web", "a b", false},
+	} {
+		c, _ := sshConfig(t, "ProxyCommand "+tt.command+"\n")
+		h, err := c.Lookup(tt.host, tt.user, 0)
+		if (err == nil) != tt.runs {
+			t.Errorf("%+v: %+v, %v", tt, h, err)
+		}
+	}
+}
+
 // TestSSHConfigIsOpenSSHs compares with what the ssh of this machine makes of the
 // same files.
 func TestSSHConfigIsOpenSSHs(t *testing.T) {
