@@ -170,20 +170,12 @@ func (d *download) source(ctx context.Context, m *many, yield func(task) error) 
 	return yield(func(context.Context) finished { return d.finished(path, d.dst, transfer.Result{}, err) })
 }
 
-// target is the local path of an entry. A name that would leave the directory,
-// or that this system can't hold, is refused.
+// target is the local path of an entry.
 func (d *download) target(e batch.Entry) (string, error) {
 	if !d.into || e.Rel == "" {
 		return d.dst, nil
 	}
-	local, err := filepath.Localize(e.Rel)
-	if err != nil {
-		return "", &policy.Fault{
-			Protocol: policy.Local, Phase: policy.Command, Op: "create", Path: e.Rel,
-			Cause: policy.CauseLocalName, Text: "this system can't hold the name", Err: err,
-		}
-	}
-	return filepath.Join(d.dst, local), nil
+	return batch.Localize(d.dst, e.Rel)
 }
 
 // entry makes a directory at once, because files are to go into it, and a task

@@ -71,7 +71,7 @@ func (s *Session) local(ctx context.Context, op string, paths ...*string) error 
 		if err != nil {
 			return &policy.Fault{
 				Protocol: policy.Local, Phase: policy.Command, Op: op, Path: *p,
-				Cause: policy.CauseBadName, Text: "this system can't hold the name", Err: err,
+				Cause: policy.CauseLocalName, Text: "this system can't hold the name", Err: err,
 			}
 		}
 		*p = name
