@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,7 +16,7 @@ import (
 
 // memServer is a server in memory. It survives its sessions, as a real one does.
 type memServer struct {
-	files map[string][]byte
+	files map[string][]byte // nil is a directory
 	times map[string]time.Time
 	// calls is what was asked, as "put name off" and "rename from to".
 	calls []string
@@ -106,6 +107,9 @@ func (s *memSession) Stat(_ context.Context, path string) (info Info, err error)
 			return missing("SIZE", path)
 		}
 		info = Info{Name: path, Size: int64(len(data)), ModTime: s.times[path], Precision: time.Second}
+		if data == nil {
+			info.Mode = fs.ModeDir
+		}
 		return nil
 	})
 	return info, err
@@ -153,7 +157,7 @@ func (s *memSession) Put(_ context.Context, path string, off int64, src Source) 
 		buf := bytes.NewBuffer(data[:off])
 		_, err := s.move(buf, r, "put", path)
 		src.Progress(int64(buf.Len()))
-		s.files[path] = buf.Bytes()
+		s.files[path] = append([]byte{}, buf.Bytes()...)
 		if err == nil || s.extras.Spread > 0 { // else nobody has acknowledged anything
 			n = int64(buf.Len()) - off
 		}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/xfer-cli/xfer/policy"
 )
@@ -93,6 +94,85 @@ func TestGetThatNeverCompared(t *testing.T) {
 				b.Fatal(err)
 			}
 			b.wantLocal(map[string]string{"a": string(content)})
+		})
+	}
+}
+
+// TestPartTooLong: a part that is longer than the file is none of it.
+func TestPartTooLong(t *testing.T) {
+	content := random(3_000_000)
+	longer := append(bytes.Clone(content), "more"...)
+	onBench(t, func(b *bench) {
+		src := b.write("a", content)
+		s, err := openSource(Job{Local: src})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.Close()
+		b.server.files[tempName("a", s.identity())] = longer
+		if _, err := b.put(Job{Local: src, Remote: "a"}); err != nil {
+			b.Fatal(err)
+		}
+		b.wantOnly(map[string]string{"a": string(content)})
+	})
+	onBench(t, func(b *bench) {
+		b.server.files["a"] = content
+		b.engine.Limits.Tries = 1
+		b.server.cut = cuts("get", 2_000_000)
+		if _, err := b.get(Job{Remote: "a", Local: b.local("a")}); err == nil {
+			b.Fatal("the cut did not happen")
+		}
+		parts, _ := filepath.Glob(b.local(".a.xfer-*.part"))
+		if len(parts) != 1 {
+			b.Fatalf("parts: %v", parts)
+		}
+		if err := os.WriteFile(parts[0], longer, 0o644); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := b.get(Job{Remote: "a", Local: b.local("a")}); err != nil {
+			b.Fatal(err)
+		}
+		b.wantLocal(map[string]string{"a": string(content)})
+	})
+}
+
+// TestRelayOfAChangingSource: what was sent may be a mixture of two versions, also
+// if their sizes are the same.
+func TestRelayOfAChangingSource(t *testing.T) {
+	onBench(t, func(b *bench) {
+		from := newMemServer()
+		from.files["a"], from.times["a"] = []byte("one"), time.Unix(1_700_000_000, 0)
+		from.after = func(op, _ string) error {
+			if op == "get" {
+				from.files["a"], from.times["a"] = []byte("two"), time.Unix(1_700_000_001, 0)
+			}
+			return nil
+		}
+		source := NewLink(Location{Scheme: SchemeFTP, Host: "source", Port: 21}, from.dial, ModeAuto, nil)
+		_, err := Relay(b.Context(), source, "a", b.link, Job{Remote: "a", Local: "a"}, b.engine, Observer{})
+		if f := policy.FaultOf(err); err == nil || f.Cause != policy.CauseRemoteChanged {
+			b.Errorf("%v", err)
+		}
+		b.wantOnly(nil)
+	})
+}
+
+// TestRelayDoesNotContinueSomethingElse: a part is compared with the source before
+// it is continued.
+func TestRelayDoesNotContinueSomethingElse(t *testing.T) {
+	content := random(4_000_000)
+	for _, part := range [][]byte{anyOther(2_500_000), content[:2_500_000]} {
+		onBench(t, func(b *bench) {
+			from := newMemServer()
+			from.files["a"] = content
+			source := NewLink(Location{Scheme: SchemeFTP, Host: "source", Port: 21}, from.dial, ModeAuto, nil)
+			info := Info{Size: int64(len(content))}
+			b.server.files[tempName("a", (&relaySource{link: source, path: "a", info: info}).identity())] = part
+			res, err := Relay(b.Context(), source, "a", b.link, Job{Remote: "a", Local: "a"}, b.engine, Observer{})
+			if err != nil || (res.Resumed > 0) != (part[0] == content[0]) {
+				b.Errorf("resumed at %d: %v", res.Resumed, err)
+			}
+			b.wantOnly(map[string]string{"a": string(content)})
 		})
 	}
 }

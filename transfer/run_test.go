@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -381,6 +382,87 @@ func TestRenameOntoExisting(t *testing.T) {
 			b.Fatal("no error")
 		}
 		b.wantOnly(map[string]string{"a": "old"})
+	})
+}
+
+// TestRenameOntoDirectory: what is refused because a directory is there moves no
+// directory aside.
+func TestRenameOntoDirectory(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.server.keepsTarget = true
+		b.server.files["a"] = nil
+		_, err := b.put(Job{Local: b.write("a", []byte("new")), Remote: "a"})
+		if err == nil {
+			b.Fatal("no error")
+		}
+		if dir, there := b.server.files["a"]; !there || dir != nil {
+			b.Error("the directory is gone")
+		}
+		if n := b.server.count("rename"); n != 1 {
+			b.Errorf("%d renames: %v", n, b.server.calls)
+		}
+	})
+}
+
+// TestKnownNoRename: where a server does not rename, the target's own name is
+// written only if there is no old content to lose.
+func TestKnownNoRename(t *testing.T) {
+	for _, there := range []bool{false, true} {
+		onBench(t, func(b *bench) {
+			b.server.fault = failing(99, "rename", func(p string) error { return reply(502, "RNFR", p, "not here") })
+			b.anew(Facts{factNoRename: {Value: "refused", Reason: "502", At: time.Now()}})
+			if there {
+				b.server.files["a"] = []byte("old")
+			}
+			_, err := b.put(Job{Local: b.write("a", []byte("new")), Remote: "a"})
+			if (err == nil) == there {
+				b.Errorf("there %v: %v", there, err)
+			}
+			b.wantOnly(map[string]string{"a": map[bool]string{false: "new", true: "old"}[there]})
+		})
+	}
+}
+
+// liar is a session whose Get counts more than it writes.
+type liar struct{ Session }
+
+func (l liar) Get(ctx context.Context, path string, off int64, dst Sink) (int64, error) {
+	n, err := l.Session.Get(ctx, path, off, dst)
+	return n + 1, err
+}
+
+// TestGetLooksAtTheDisk: a file gets its name only if what was counted is there.
+func TestGetLooksAtTheDisk(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.server.files["a"] = []byte("new")
+		b.link = NewLink(b.link.Location(), func(ctx context.Context, h Hints) (Session, error) {
+			s, err := b.server.dial(ctx, h)
+			return liar{s}, err
+		}, ModeAuto, nil)
+		b.write("a", []byte("old"))
+		_, err := b.get(Job{Remote: "a", Local: b.local("a")})
+		wantKind(b.T, err, policy.KindContent)
+		b.wantLocal(map[string]string{"a": "old"})
+	})
+}
+
+// TestGetKeepsTheMode: a file that only its owner could read stays one.
+func TestGetKeepsTheMode(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no permission bits")
+	}
+	onBench(t, func(b *bench) {
+		b.server.files["a"] = []byte("new")
+		dst := b.write("a", []byte("old"))
+		if err := os.Chmod(dst, 0o600); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := b.get(Job{Remote: "a", Local: dst}); err != nil {
+			b.Fatal(err)
+		}
+		if info, err := os.Stat(dst); err != nil || info.Mode().Perm() != 0o600 {
+			b.Errorf("%v %v", info.Mode(), err)
+		}
 	})
 }
 
