@@ -150,7 +150,7 @@ func TestRelayOfAChangingSource(t *testing.T) {
 		}
 		source := NewLink(Location{Scheme: SchemeFTP, Host: "source", Port: 21}, from.dial, ModeAuto, nil)
 		_, err := Relay(b.Context(), source, "a", b.link, Job{Remote: "a", Local: "a"}, b.engine, Observer{})
-		if f := policy.FaultOf(err); err == nil || f.Cause != policy.CauseRemoteChanged {
+		if err == nil || policy.FaultOf(err).Cause != policy.CauseRemoteChanged {
 			b.Errorf("%v", err)
 		}
 		b.wantOnly(nil)
