@@ -12,13 +12,15 @@
 //	link.go      Link: a Session that can be dialled again
 //	verbs.go     rename, remove, mkdir, stat and list through the policy engine
 //	run.go       Run: the whole story of one put or get
+//	relay.go     Relay: the same from one server to another
+//	local.go     the end of a transfer that is on this machine
 //	verify.go    size, checksum, read back; what may be continued
 //	publish.go   temporary names, what to do with an existing target, the rename
 //	mark.go      how far an upload got whose part does not say it
 //	ftp/         FTP and FTPS            sftp/         SFTP
 //	batch/       many transfers          ledger/       what is remembered between runs
 //	lab/         servers that misbehave  transfertest/ the suite every transport passes
-//	proxy/       SOCKS5 and HTTP CONNECT
+//	proxy/       SOCKS5 and HTTP CONNECT disk/         a directory of this machine as a Session
 //
 // The data flow of a put:
 //

@@ -12,6 +12,10 @@
 //	plan.go sync.go     what makes a directory like another
 //	overlap.go          source and target must not be one
 //	ready.go move.go    what is complete, and how it is delivered exactly once
+//	once.go             copies that are not delivered twice
+//	remove.go           trees that are deleted
+//	schedule.go window.go watch.go   when something is to be done
+//	hook.go manifest.go who is told, and what became of a list
 //
 // Memory does not grow with a tree: it holds the listings of the directories on
 // the way down, 56 bytes and the name for each entry, and a few thousand results
