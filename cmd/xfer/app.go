@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -219,8 +221,12 @@ In a URL a literal % is written %25; * ? [ ] need no encoding.`,
 			return usagef("unknown command %q", shown(args[0]))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
 			a.start()
+			// An empty path would be the working directory: move would take its files away.
+			if slices.Contains(args, "") && !strings.HasPrefix(cmd.Name(), cobra.ShellCompRequestCmd) {
+				return usagef("an argument is empty; was it to come from a variable that is not set?")
+			}
 			return nil
 		},
 	}

@@ -22,7 +22,7 @@ func (a *app) startRun(ctx context.Context, l CommandLine) (end func(), err erro
 	if a.runID, err = books.StartRun(ctx, ""); err != nil {
 		return nil, policy.GiveUpOn(l.Do, policy.FaultOf(err))
 	}
-	id, before, sent := a.runID, a.tally.files, a.tally.bytes
+	id, before, sent, failed := a.runID, a.tally.files, a.tally.bytes, a.report.failed
 	a.tally.each = func(o outcome) { a.record(ctx, id, "", l, o) }
 	return func() {
 		a.runID, a.tally.each = 0, nil
@@ -31,7 +31,7 @@ func (a *app) startRun(ctx context.Context, l CommandLine) (end func(), err erro
 			Outcome: ledger.Done, Files: files.Done - before.Done, Failed: files.Failed - before.Failed,
 			Skipped: files.Skipped - before.Skipped, Bytes: a.tally.bytes - sent,
 		}
-		if a.report.failed > 0 || ctx.Err() != nil {
+		if a.report.failed > failed || ctx.Err() != nil {
 			s.Outcome = ledger.Failed
 		}
 		if err := books.EndRun(context.WithoutCancel(ctx), id, s); err != nil {
