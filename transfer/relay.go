@@ -108,6 +108,9 @@ func (r *run) relayOp(src *relaySource, temp string) policy.Op {
 			return err
 		}
 		failed = target
+		if err := r.canVerify(s); err != nil {
+			return err
+		}
 		off, err := r.resumeRelay(ctx, in, s, src, temp)
 		if err != nil {
 			return err
@@ -128,7 +131,15 @@ func (r *run) relayOp(src *relaySource, temp string) policy.Op {
 		if r.result.Size = off + n; src.info.Size >= 0 && r.result.Size != src.info.Size {
 			return src.changed(r.result.Size)
 		}
-		return r.verifySent(ctx, s, temp)
+		if err := r.verifySent(ctx, s, temp); err != nil {
+			return err
+		}
+		err = r.verifyRelay(ctx, in, s, src, temp)
+		if errors.Is(err, errGetFailed) {
+			failed = source
+			return src.link.annotate(err)
+		}
+		return err
 	})
 	op.Progress = func() int64 { return r.safe }
 	op.Reconnect = func(ctx context.Context) error { return failed.reconnect(ctx) }
@@ -144,10 +155,48 @@ func (r *run) relayOp(src *relaySource, temp string) policy.Op {
 		if err != nil || info == nil || src.info.Size < 0 || info.Size != src.info.Size {
 			return false, r.link.annotate(err)
 		}
+		in, err := source.session(ctx)
+		if err != nil {
+			return false, err
+		}
 		r.result.Size = info.Size
-		return true, nil
+		err = r.verifyRelay(ctx, in, s, src, temp)
+		return err == nil, r.link.annotate(err)
 	}
 	return op
+}
+
+// verifyRelay compares the content with that of the source, as the job demands, and
+// drops what turns out to be another.
+func (r *run) verifyRelay(ctx context.Context, in, out Session, src *relaySource, temp string) error {
+	err := r.verifyContent(ctx, out, temp, relayed{in, src.path})
+	if isSpoiled(err) {
+		r.spoil(ctx, out, temp)
+	}
+	return err
+}
+
+// relayed is the source of a relay, as a digester: it is fetched once more where its
+// server does not compute the same checksum.
+type relayed struct {
+	in   Session
+	path string
+}
+
+func (s relayed) digest(ctx context.Context, algorithm string, _ int64) ([]byte, error) {
+	h, ok := NewHash(algorithm)
+	if !ok {
+		return nil, unknownHash(algorithm)
+	}
+	if ask := s.in.Extras().Hash; ask != nil {
+		if d, err := ask(ctx, s.path, -1); err == nil && bare(d.Algorithm) == bare(algorithm) {
+			return d.Sum, nil
+		}
+	}
+	if _, err := s.in.Get(ctx, s.path, 0, Sink{W: h, Size: -1}); err != nil {
+		return nil, fmt.Errorf("%w: %w", errGetFailed, err)
+	}
+	return h.Sum(nil), nil
 }
 
 // pump gets from in and puts to out. getErr is what went wrong with the source.
@@ -251,7 +300,7 @@ func (s *inSequence) stop() {
 // resumeRelay finds the offset from which the upload continues.
 func (r *run) resumeRelay(ctx context.Context, in, out Session, src *relaySource, temp string) (int64, error) {
 	first := !r.ours
-	if !in.Extras().Resume || !out.Extras().Resume || first && (r.job.NoResume || r.job.InPlace || src.info.Size < resumeFrom) {
+	if r.spoiled || !in.Extras().Resume || !out.Extras().Resume || first && (r.job.NoResume || r.job.InPlace || src.info.Size < resumeFrom) {
 		return 0, nil
 	}
 	info, err := sizeOrMissing(ctx, out, temp)

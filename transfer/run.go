@@ -231,11 +231,16 @@ func (r *run) verifyPut(ctx context.Context, s Session, src *source, temp string
 	if changed := src.unchanged(); changed != nil {
 		return changed
 	}
+	r.spoil(ctx, s, temp)
+	return err
+}
+
+// spoil drops what is at the target: it has the right size and another content.
+func (r *run) spoil(ctx context.Context, s Session, temp string) {
 	r.safe, r.spoiled = 0, true
 	if !r.job.InPlace {
 		_ = s.Remove(ctx, temp) // else the next try empties it
 	}
-	return err
 }
 
 // aboutFinal makes a failure of the temporary file one of the file that the

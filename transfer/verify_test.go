@@ -287,3 +287,73 @@ func TestNewHash(t *testing.T) {
 		t.Error("whirlpool is known")
 	}
 }
+
+// TestVerifyRelay is the same between two servers; the source is asked for its
+// checksum, or fetched once more.
+func TestVerifyRelay(t *testing.T) {
+	content := string(random(2_000_000))
+	for _, test := range []struct {
+		name       string
+		verify     Verify
+		from, hash string // of the servers
+		spoiled    int
+		kind       policy.Kind
+		gets, puts int
+		done       string
+	}{
+		{"size only", VerifySize, "", "", 1, policy.KindOK, 1, 1, ""},
+		{"by hash", VerifyHash, "SHA-256", "SHA-256", 0, policy.KindOK, 1, 1, "SHA-256"},
+		{"the source has another", VerifyHash, "MD5", "SHA-256", 0, policy.KindOK, 2, 1, "SHA-256"},
+		{"spoiled once", VerifyHash, "SHA-256", "SHA-256", 1, policy.KindOK, 2, 2, "SHA-256"},
+		{"spoiled always", VerifyHash, "", "MD5", 9, policy.KindContent, 4, 2, ""},
+		{"the target has none", VerifyHash, "MD5", "", 0, policy.KindRefused, 0, 0, ""},
+		{"read back", VerifyReadback, "", "", 1, policy.KindOK, 4, 2, "SHA-256"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			onBench(t, func(b *bench) {
+				from := newMemServer()
+				from.files["a"] = []byte(content)
+				for m, algorithm := range map[*memServer]string{from: test.from, b.server: test.hash} {
+					if algorithm != "" {
+						m.hashing(algorithm)
+					}
+				}
+				b.server.spoiling(test.spoiled, "put")
+				source := NewLink(Location{Scheme: SchemeFTP, Host: "source", Port: 21}, from.dial, ModeAuto, nil)
+				res, err := Relay(b.Context(), source, "a", b.link, Job{Remote: "a", Local: "a", Verify: test.verify}, b.engine, Observer{})
+				switch {
+				case test.kind != policy.KindOK:
+					wantKind(b.T, err, test.kind)
+					b.wantOnly(nil)
+				case err != nil:
+					b.Error(err)
+				case test.verify != VerifySize:
+					b.wantOnly(map[string]string{"a": content})
+				}
+				if err == nil && res.Verified != test.done {
+					b.Errorf("verified by %q, want %q", res.Verified, test.done)
+				}
+				if gets, puts := from.count("get"), b.server.count("put"); gets != test.gets || puts != test.puts {
+					b.Errorf("%d downloads, %d uploads, want %d and %d", gets, puts, test.gets, test.puts)
+				}
+			})
+		})
+	}
+}
+
+// TestVerifyRelayGoesOn: a source that is lost while it is compared is dialled anew.
+func TestVerifyRelayGoesOn(t *testing.T) {
+	content := string(random(2_000_000))
+	onBench(t, func(b *bench) {
+		from := newMemServer()
+		from.files["a"] = []byte(content)
+		from.cut = cuts("get", -1, 1_000_000)
+		b.server.hashing("SHA-256")
+		source := NewLink(Location{Scheme: SchemeFTP, Host: "source", Port: 21}, from.dial, ModeAuto, nil)
+		res, err := Relay(b.Context(), source, "a", b.link, Job{Remote: "a", Local: "a", Verify: VerifyHash}, b.engine, Observer{})
+		if err != nil || res.Verified != "SHA-256" || from.dials != 2 || b.server.dials != 1 {
+			b.Errorf("verified by %q, %d and %d logins: %v", res.Verified, from.dials, b.server.dials, err)
+		}
+		b.wantOnly(map[string]string{"a": content})
+	})
+}
