@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -78,7 +79,8 @@ func (r *run) relay(ctx context.Context, src *relaySource) (err error) {
 	}
 	r.result.SHA256 = src.sum.all(r.result.Size)
 
-	// 4. Publish: the time first, then the name.
+	// 4. Publish: mode and time first, then the name.
+	r.setMode(ctx, temp, r.relayMode(src))
 	r.setModTime(ctx, temp, src.info.ModTime)
 	if r.job.InPlace {
 		return nil
@@ -88,6 +90,11 @@ func (r *run) relay(ctx context.Context, src *relaySource) (err error) {
 		return err
 	}
 	return nil
+}
+
+// relayMode are the permission bits that the copy is to have.
+func (r *run) relayMode(src *relaySource) fs.FileMode {
+	return r.job.modeOf(src.info.Mode.Perm(), src.info.HasPerm)
 }
 
 // identity is as that of a local source.
@@ -119,7 +126,11 @@ func (r *run) relayOp(src *relaySource, temp string) policy.Op {
 			return err
 		}
 		r.begin(off)
-		n, getErr, err := pump(ctx, in, src, s, temp, off, r.moved(off))
+		put := Source{Size: src.info.Size, Progress: r.moved(off)}
+		if mode := r.relayMode(src); mode != 0 {
+			put.Mode = mode | 0o600 // to be continued
+		}
+		n, getErr, err := pump(ctx, in, src, s, temp, off, put)
 		r.safe = max(r.safe, off+n)
 		if getErr != nil {
 			failed = source
@@ -199,8 +210,9 @@ func (s relayed) digest(ctx context.Context, algorithm string, _ int64) ([]byte,
 	return h.Sum(nil), nil
 }
 
-// pump gets from in and puts to out. getErr is what went wrong with the source.
-func pump(ctx context.Context, in Session, src *relaySource, out Session, to string, off int64, moved func(int64)) (n int64, getErr, err error) {
+// pump gets from in and puts to out, put says how. getErr is what went wrong with
+// the source.
+func pump(ctx context.Context, in Session, src *relaySource, out Session, to string, off int64, put Source) (n int64, getErr, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	pr, pw := io.Pipe()
@@ -216,7 +228,8 @@ func pump(ctx context.Context, in Session, src *relaySource, out Session, to str
 	}()
 	source := &inSequence{r: pr, next: off}
 	source.turn = sync.NewCond(&source.mu)
-	n, err = out.Put(ctx, to, off, Source{R: source, Size: src.info.Size, Progress: moved})
+	put.R = source
+	n, err = out.Put(ctx, to, off, put)
 	_ = pr.CloseWithError(errPutEnded) // never fails
 	source.stop()
 	if err != nil {

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -110,6 +112,31 @@ func TestRelay(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// TestRelayMode: the copy gets the permission bits that were asked for.
+func TestRelayMode(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no permission bits")
+	}
+	for fromName, from := range ends {
+		for toName, to := range ends {
+			for want, job := range map[fs.FileMode]transfer.Job{0o640: {KeepMode: true}, 0o600: {Mode: 0o600}, 0o400: {Mode: 0o400, KeepMode: true}} {
+				job.Remote = "/b"
+				src, dst := t.TempDir(), t.TempDir()
+				if err := errors.Join(os.WriteFile(filepath.Join(src, "a"), []byte("x"), 0o600), os.Chmod(filepath.Join(src, "a"), 0o640)); err != nil {
+					t.Fatal(err)
+				}
+				r, err := transfer.Relay(t.Context(), from(t, src, nil), "/a", to(t, dst, nil), job, impatient(), transfer.Observer{})
+				if err != nil || len(r.Warnings) > 0 {
+					t.Fatalf("%+v %v", r, err)
+				}
+				if info, err := os.Stat(filepath.Join(dst, "b")); err != nil || info.Mode().Perm() != want {
+					t.Errorf("%s to %s: %v %v, want %v", fromName, toName, info.Mode(), err, want)
+				}
+			}
 		}
 	}
 }
