@@ -140,30 +140,6 @@ func TestBelowStaysBelow(t *testing.T) {
 	}
 }
 
-// TestRemoveWithSlash: a slash at the end makes no difference to a link.
-func TestRemoveWithSlash(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("links need a privilege on Windows")
-	}
-	for kind, end := range ends {
-		if kind == "disk" {
-			continue // os.Root has its own opinion of such names
-		}
-		root := t.TempDir()
-		tree(t, root, "kept/a")
-		if err := os.Symlink("kept", filepath.Join(root, "link")); err != nil {
-			t.Fatal(err)
-		}
-		l := end(t, root, nil)
-		if err := RemoveAll(t.Context(), l, impatient(), "rm", "/link/./"); err != nil {
-			t.Errorf("%s: %v", kind, err)
-		}
-		if got := contents(t, root); len(got) != 2 || got["kept/a"] != "kept/a" {
-			t.Errorf("%s: %q", kind, got)
-		}
-	}
-}
-
 // TestPickupsAreWanted: only what the pattern names, and what was left alone between
 // the two looks.
 func TestPickupsAreWanted(t *testing.T) {
@@ -229,5 +205,30 @@ func TestMoveCutOffWhilePublishing(t *testing.T) {
 	}
 	if got := contents(t, s.To.Dir); len(got) > 0 {
 		t.Errorf("it was sent again: %q", got)
+	}
+}
+
+// TestMoveArrivedAsAnother: what has the final name is another file when its size
+// is: the temporary file is gone, and nobody can tell why.
+func TestMoveArrivedAsAnother(t *testing.T) {
+	s := moveSetup{From: startEnd(t, "disk"), To: startEnd(t, "disk"), State: t.TempDir()}
+	tree(t, s.From.Dir, "a")
+	s.crash(t, "publishing")
+	for name := range contents(t, s.To.Dir) {
+		if err := os.Remove(filepath.Join(s.To.Dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(s.To.Dir, "a"), []byte("an older version"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if act, err := s.outlook(t.Context()); err != nil || act != "report" {
+		t.Errorf("outlook: %q %v", act, err)
+	}
+	if _, _, err := s.run(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := contents(t, s.From.Dir); got["a"] != "a" {
+		t.Errorf("the source is gone: %q", got)
 	}
 }

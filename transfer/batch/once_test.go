@@ -118,6 +118,7 @@ func TestOnceLeft(t *testing.T) {
 		for name, tt := range map[string]struct {
 			stage          string
 			temp, final    bool // is there
+			other          bool // something else has the final name
 			resend         bool
 			skipped, fails bool
 			before         ledger.Outcome // as what the left one ends
@@ -126,6 +127,7 @@ func TestOnceLeft(t *testing.T) {
 			"before the rename":   {stage: stagePublishing, temp: true, before: ledger.Undone},
 			"after the rename":    {stage: stagePublishing, final: true, skipped: true, before: ledger.Done},
 			"both are gone":       {stage: stagePublishing, fails: true, before: ledger.Unsettled},
+			"another is there":    {stage: stagePublishing, other: true, fails: true, before: ledger.Unsettled},
 			"somebody is certain": {stage: stagePublishing, resend: true, before: ledger.Undone},
 		} {
 			s := newOnce(t, direction)
@@ -141,6 +143,11 @@ func TestOnceLeft(t *testing.T) {
 					if err := os.WriteFile(filepath.Join(s.at, file), []byte("content"), 0o644); err != nil {
 						t.Fatal(err)
 					}
+				}
+			}
+			if tt.other {
+				if err := os.WriteFile(filepath.Join(s.at, "a"), []byte("an older version"), 0o644); err != nil {
+					t.Fatal(err)
 				}
 			}
 			books := s.ledger()
