@@ -717,11 +717,11 @@ var causeRows = []Row{
 		Rule: string(CauseCancelled), Protocol: Local, Name: "cancelled",
 		Head:   "interrupted",
 		Means:  "you or the system stopped it before it was complete; what has arrived is kept",
-		Causes: []string{"Ctrl-C", "the signal TERM, for example at shutdown"},
+		Causes: []string{"Ctrl-C", "the signal TERM, for example at shutdown", "the signal HUP: the terminal was closed"},
 		Does:   doesGiveUp,
 		Next:   "run the same command again: it resumes",
 		Remedy: GiveUp, Kind: KindCancelled,
-		Source: "signal(7) SIGINT, SIGTERM",
+		Source: "signal(7) SIGINT, SIGTERM, SIGHUP",
 	},
 	{
 		Rule: string(CauseDeadline), Protocol: Local, Name: "out of time",

@@ -32,7 +32,7 @@ var exitCodes = map[policy.Kind]struct {
 	policy.KindTrust:      {76, "protocol, TLS certificate or host key can't be trusted"},
 	policy.KindPermission: {77, "login or permission refused"},
 	policy.KindConfig:     {78, "the configuration is wrong"},
-	policy.KindCancelled:  {130, "interrupted (143 by SIGTERM); run again to resume"},
+	policy.KindCancelled:  {130, "interrupted (129 by SIGHUP, 143 by SIGTERM); run again to resume"},
 }
 
 // severity orders the kinds for "several files: the worst one". What needs a
@@ -95,12 +95,17 @@ func verdictOf(err error) policy.Verdict {
 	return policy.Classify(policy.FaultOf(err))
 }
 
-// exitCode is the code of the process; the context tells SIGTERM from Ctrl-C.
+// exitCode is the code of the process; the context tells SIGTERM and SIGHUP from Ctrl-C.
 func exitCode(ctx context.Context, err error) int {
 	kind := kindOf(err)
 	if kind == policy.KindCancelled {
-		if e, ok := errors.AsType[errSignal](context.Cause(ctx)); ok && e.Signal == syscall.SIGTERM {
-			return 143
+		if e, ok := errors.AsType[errSignal](context.Cause(ctx)); ok {
+			switch e.Signal {
+			case syscall.SIGTERM:
+				return 143
+			case syscall.SIGHUP:
+				return 129
+			}
 		}
 	}
 	return exitCodes[kind].code

@@ -33,15 +33,19 @@ func (e errSignal) Error() string { return e.String() }
 // Unwrap makes it what it is for whoever knows no signals.
 func (e errSignal) Unwrap() error { return context.Canceled }
 
-// signalContext ends with the first SIGINT or SIGTERM; a second one kills the
-// process as if there were no handler.
+// signalContext ends with the first SIGINT, SIGTERM or SIGHUP; a second SIGINT or
+// SIGTERM kills the process as if there were no handler. Of SIGHUP two come when a
+// terminal closes, from the shell and from the system; under nohup none counts.
 func signalContext() context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		s := <-signals
-		signal.Stop(signals)
+		signal.Reset(os.Interrupt, syscall.SIGTERM)
 		cancel(errSignal{s})
 	}()
 	return ctx
