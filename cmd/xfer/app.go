@@ -63,6 +63,7 @@ type output struct {
 // app is one run of the program.
 type app struct {
 	sys    system
+	stdout *stdout // what sys.stdout is, of newApp
 	flags  flags
 	config func() (*Config, error)
 	out    output
@@ -98,7 +99,9 @@ type app struct {
 func run(ctx context.Context, sys system, args []string) int { return newApp(sys).run(ctx, args) }
 
 func newApp(sys system) *app {
-	a := &app{sys: sys, links: map[string]*transfer.Link{}}
+	a := &app{stdout: &stdout{w: sys.stdout}, links: map[string]*transfer.Link{}}
+	sys.stdout = a.stdout
+	a.sys = sys
 	a.config = sync.OnceValues(a.loadConfig)
 	a.state.init(a)
 	a.told, a.observe = a.tally.add, a.tally.remedy
@@ -111,7 +114,10 @@ func (a *app) run(ctx context.Context, args []string) int {
 	a.args = args
 	root.SetArgs(args)
 	began := time.Now()
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	if _, told := errors.AsType[errFailed](err); !told {
+		err = a.stdout.failure(cmd.Name(), err)
+	}
 	a.summarise(began, err)
 	a.close(ctx)
 	if _, told := errors.AsType[errFailed](err); err != nil && !told {

@@ -54,7 +54,7 @@ func (a *app) dfCommand() *cobra.Command {
 					policy.Sanitize(p.loc.String()), note)
 				return err
 			})
-			_ = w.Flush() // a closed stdout can't be told anything
+			_ = w.Flush() // stdout remembers a failure
 			return err
 		},
 	}

@@ -126,7 +126,7 @@ func (r *report) file(o outcome, err error) {
 func (r *report) object(v any) {
 	enc := json.NewEncoder(r.stdout)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(v) // a closed stdout can't be told anything
+	_ = enc.Encode(v) // stdout remembers a failure
 }
 
 // failure tells a failure in three lines, or as one log record, and remembers
