@@ -17,10 +17,22 @@ func (a *app) versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  exactly(0, "version takes no arguments"),
 		RunE: func(*cobra.Command, []string) error {
+			if a.flags.json {
+				a.report.object(build{versionString(), runtime.GOOS, runtime.GOARCH, runtime.Version()})
+				return nil
+			}
 			_, err := fmt.Fprintf(a.report.stdout, "xfer %s %s/%s %s\n", versionString(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 			return err
 		},
 	}
+}
+
+// build is the version as --json prints it.
+type build struct {
+	Version string `json:"version"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+	Go      string `json:"go"`
 }
 
 // versionString is the release, or what the module system knows.
