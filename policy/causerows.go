@@ -427,7 +427,7 @@ var causeRows = []Row{
 		Rule: string(CauseLocalName), Protocol: Local, Name: "not a name for this machine",
 		Head:   "this machine can't store a file named {name}",
 		Means:  "the local file system does not allow this name; trying again cannot help",
-		Causes: []string{"a character such as : or ? on Windows", "a name that is too long", "letters that are no UTF-8, of an FTP server whose site has no encoding"},
+		Causes: []string{"a character such as : or ? on Windows", "a name that is too long", "letters that are no UTF-8, of an FTP server whose site has no encoding (Windows, macOS)"},
 		Does:   doesGiveUp,
 		Next:   "give the file another name, as the last argument of: xfer get {url} NAME",
 		Remedy: GiveUp, Kind: KindLocal,

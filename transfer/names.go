@@ -3,6 +3,8 @@ package transfer
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/xfer-cli/xfer/policy"
@@ -40,6 +42,26 @@ func ValidName(name string) error {
 		return fmt.Errorf("%w: %q", ErrBadName, name)
 	}
 	return nil
+}
+
+// Localize makes rel, a path below a directory, one of this system. It fails with
+// policy.CauseLocalName where this system can't hold the name, or where the path
+// would leave the directory.
+func Localize(op, rel string) (string, error) {
+	local, err := filepath.Localize(rel)
+	if err != nil && runtime.GOOS != "windows" {
+		// It refuses names that are not UTF-8, which the file systems of Unix hold.
+		if _, err = filepath.Localize(strings.ToValidUTF8(rel, "?")); err == nil {
+			local = rel
+		}
+	}
+	if err != nil {
+		return "", &policy.Fault{
+			Protocol: policy.Local, Phase: policy.Command, Op: op, Path: rel,
+			Cause: policy.CauseLocalName, Text: "this system can't hold the name", Err: err,
+		}
+	}
+	return local, nil
 }
 
 // Join puts a name below a directory of a server. It does not clean: servers

@@ -2,6 +2,8 @@ package transfer
 
 import (
 	"errors"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -76,6 +78,24 @@ func TestNumbered(t *testing.T) {
 	} {
 		if got := numbered(in, 1); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestLocalize(t *testing.T) {
+	unix := runtime.GOOS != "windows"
+	for rel, ok := range map[string]bool{
+		"a": true, "a/b": true, "..a": true, "é": true, "-x": true,
+		"caf\xe9": unix, "d\xfcr/\xe4.txt": unix, `a\b`: unix, "a:b": unix, "CON": unix,
+		"": false, "..": false, "../a": false, "a/../../b": false, "/a": false, "a//b": false, "a\x00b": false,
+		"\xe9/../..": false, "../\xe9": false, "/\xe9": false, "\xe9\x00": false, "\xe9//b": false,
+	} {
+		local, err := Localize("create", rel)
+		if ok && (err != nil || local != filepath.FromSlash(rel)) {
+			t.Errorf("%q: %q, %v", rel, local, err)
+		}
+		if f, is := errors.AsType[*policy.Fault](err); !ok && (!is || f.Cause != policy.CauseLocalName) {
+			t.Errorf("%q: %q, %v, want a fault of %s", rel, local, err, policy.CauseLocalName)
 		}
 	}
 }

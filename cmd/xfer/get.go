@@ -175,7 +175,11 @@ func (d *download) target(e batch.Entry) (string, error) {
 	if !d.into || e.Rel == "" {
 		return d.dst, nil
 	}
-	return batch.Localize(d.dst, e.Rel)
+	local, err := transfer.Localize("create", e.Rel)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(d.dst, local), nil
 }
 
 // entry makes a directory at once, because files are to go into it, and a task

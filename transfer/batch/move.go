@@ -152,7 +152,7 @@ func (n note) String() string {
 }
 
 func (n *note) names() []*string {
-	return []*string{&n.Name, &n.Marker, &n.Claimed, &n.Temp, &n.Final, &n.Archive, &n.Command}
+	return []*string{&n.Name, &n.Marker, &n.Claimed, &n.Temp, &n.Final, &n.Archive}
 }
 
 // Pickup is a file to be moved.

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
@@ -577,7 +576,7 @@ func Copy(ctx context.Context, from, to End, src, dst string, job transfer.Job, 
 		})
 	case from.Local == "" && to.Local != "":
 		job.Direction, job.Remote = transfer.Get, from.remote(src)
-		if job.Local, err = Localize(to.Local, dst); err != nil {
+		if job.Local, err = to.localize(dst); err != nil {
 			return r, policy.GiveUpOn(job.Name(), policy.FaultOf(err))
 		}
 		err = from.Links.Use(ctx, job.Name(), func(ctx context.Context, l *transfer.Link, e *policy.Engine) (err error) {
@@ -595,21 +594,13 @@ func Copy(ctx context.Context, from, to End, src, dst string, job transfer.Job, 
 	return r, err
 }
 
-// Localize is the path of rel below a directory of this machine. A name that would
-// leave it, or that this system can't hold, is refused.
-func Localize(dir, rel string) (string, error) {
-	name, err := filepath.Localize(rel)
-	if err == nil {
-		return filepath.Join(dir, name), nil
+// localize is the local path of rel, if this system can hold the name.
+func (e End) localize(rel string) (string, error) {
+	name, err := transfer.Localize("create", rel)
+	if err != nil {
+		return "", err
 	}
-	f := &policy.Fault{
-		Protocol: policy.Local, Phase: policy.Command, Op: "create", Path: rel,
-		Cause: policy.CauseLocalName, Text: "this system can't hold the name", Err: err,
-	}
-	if !utf8.ValidString(rel) {
-		f.Text = "it is no UTF-8; of an FTP server, encoding says what it is"
-	}
-	return "", f
+	return filepath.Join(e.Local, name), nil
 }
 
 // spool keeps steps in a file, in order: there may be as many as files. JSON would

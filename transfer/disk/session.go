@@ -64,14 +64,11 @@ func (s *Session) local(ctx context.Context, op string, paths ...*string) error 
 		if err := transfer.ValidPath(*p); err != nil {
 			return err
 		}
-		name, err := filepath.Localize(path.Join("/", *p)[1:])
-		if path.Join("/", *p) == "/" {
-			name, err = ".", nil
-		}
-		if err != nil {
-			return &policy.Fault{
-				Protocol: policy.Local, Phase: policy.Command, Op: op, Path: *p,
-				Cause: policy.CauseLocalName, Text: "this system can't hold the name", Err: err,
+		name := "."
+		if below := path.Join("/", *p)[1:]; below != "" {
+			var err error
+			if name, err = transfer.Localize(op, below); err != nil {
+				return err
 			}
 		}
 		*p = name
