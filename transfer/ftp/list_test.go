@@ -484,3 +484,30 @@ func TestNoWayBack(t *testing.T) {
 		t.Error("alive")
 	}
 }
+
+// TestStatOfLink: proftpd's MLST gives a link to a file the size and time of the link.
+func TestStatOfLink(t *testing.T) {
+	modified := time.Date(2024, 5, 18, 9, 5, 30, 0, time.UTC)
+	root := t.TempDir()
+	store(t, root, "file", pattern(777))
+	if err := errors.Join(
+		os.Chtimes(filepath.Join(root, "file"), modified, modified),
+		os.Symlink("file", filepath.Join(root, "link")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	for facts, perm := range map[string]bool{
+		"size=4;modify=20250101000000;":   false, // of the link
+		"size=777;modify=20240518090530;": true,  // of a file with that mode
+		"size=777;":                       false,
+	} {
+		s := dial(t, start(t, lab.FTPConfig{Root: root, Script: []lab.Rule{{
+			On: "MLST", Do: lab.Reply(250, "Start\n type=file;UNIX.mode=0777;"+facts+" /link\nEnd"),
+		}}}))
+		i, err := s.Stat(t.Context(), "link")
+		if err != nil || i.Size != 777 || !i.ModTime.Equal(modified) || i.HasPerm != perm {
+			t.Errorf("%s: %+v, %v", facts, i, err)
+		}
+		works(t, s)
+	}
+}

@@ -52,6 +52,9 @@ func (s *session) stat(path, arg string) (transfer.Info, error) {
 			return transfer.Info{}, err
 		}
 		if info, found := entryOf(r); ok && found && info.Mode&fs.ModeSymlink == 0 {
+			if info.IsRegular() && info.HasPerm && info.Mode.Perm() == 0o777 {
+				return s.followed(info, path, arg)
+			}
 			return s.sized(info, arg)
 		}
 		if ok && r.class() >= 4 {
@@ -73,6 +76,16 @@ func entryOf(r reply) (transfer.Info, bool) {
 		}
 	}
 	return transfer.Info{}, false
+}
+
+// followed is for a file with the mode of symbolic links: MLST of proftpd 1.3.8
+// says of a link to a file that it is a file, with the size and time of the link.
+func (s *session) followed(info transfer.Info, path, arg string) (transfer.Info, error) {
+	target, err := s.statBySize(path, arg)
+	if err == nil && target.Size == info.Size && (target.ModTime.IsZero() || target.ModTime.Equal(info.ModTime)) {
+		return info, nil
+	}
+	return target, err
 }
 
 // sized completes an entry whose facts leave the size out.
