@@ -243,7 +243,7 @@ func (d *download) run(ctx context.Context, e batch.Entry, target string) finish
 	if result.Local == "" {
 		result.Local = target // it never got a connection
 	}
-	f := d.finished(e.Path, result.Local, result, err)
+	f := d.finished(e.Path, result.Local, result, e.Failure(job.Name(), err))
 	f.outcome.noted = d.app.books.notes(job)
 	return f
 }

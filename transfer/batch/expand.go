@@ -30,6 +30,8 @@ type Entry struct {
 	Dir bool
 	// Link is the target of a symbolic link that is to be made as such.
 	Link string
+	// Followed: a symbolic link on a server, to nobody knows what.
+	Followed bool
 	// Size is in bytes, -1 when unknown.
 	Size int64
 	// Info is what the server told of an ordinary file, nil if that is not enough to

@@ -122,6 +122,43 @@ func TestLocalLinks(t *testing.T) {
 	}
 }
 
+// TestLinksFiltered: of a link that is followed the filter sees the file, not the
+// few bytes of the link, and what is no file is not waited for.
+func TestLinksFiltered(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("links need a privilege on Windows")
+	}
+	l, e, root := server(t)
+	links := NewLinks(l.Location(), func() *transfer.Link { return l }, e, 1)
+	tree(t, root, "d/small", "d/sub/")
+	if err := os.WriteFile(filepath.Join(root, "large"), make([]byte, 2000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{"to-large": "../large", "to-small": "small", "to-device": "/dev/zero", "to-dir": "sub"} {
+		if err := os.Symlink(target, filepath.Join(root, "d", link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	local := func(dir string, sel Selection, got *told) error {
+		return Local(t.Context(), slices.Values([]string{filepath.Join(root, dir)}), sel, got.each)
+	}
+	remote := func(dir string, sel Selection, got *told) error {
+		return Remote(t.Context(), links, "get", dir, sel, got.each)
+	}
+	for name, walk := range map[string]func(string, Selection, *told) error{"local": local, "remote": remote} {
+		got := told{root: root}
+		if err := walk("d", Selection{Recursive: true, Filter: Filter{MinSize: 1000, Rules: []Rule{{Pattern: "to-device"}}}}, &got); err != nil {
+			t.Fatal(err)
+		}
+		got.want(t, name, "d/", "d/to-large", "!link-not-copied d/to-dir", "d/sub/")
+	}
+	got := told{root: root}
+	if err := local("d", Selection{Recursive: true, Filter: Filter{Rules: []Rule{{Include: true, Pattern: "to-device"}}}}, &got); err != nil {
+		t.Fatal(err)
+	}
+	got.want(t, "device", "d/", "!not-a-regular-file d/to-device", "d/sub/")
+}
+
 // server is an SFTP lab over a directory.
 func server(t *testing.T) (*transfer.Link, *policy.Engine, string) {
 	t.Helper()

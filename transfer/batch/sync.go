@@ -371,7 +371,7 @@ func (s *Sync) wanted(ctx context.Context, rel string, src, dst *transfer.Info) 
 			return nil, err
 		}
 		if target.IsDir() {
-			return nil, badLink(from.protocol(), rel, "a symbolic link to a directory is not followed")
+			return nil, badLink(from.protocol(), rel, linkToDir)
 		}
 		target.Name = src.Name
 		src = &target

@@ -118,12 +118,12 @@ func (w *walker) entry(ctx context.Context, dir, rel, below string, info transfe
 			return nil
 		}
 		return err
-	case !w.sel.Wants(below, info):
-		return nil
 	case info.Mode&fs.ModeSymlink != 0:
-		if e = w.link(ctx, e, info); e.Path == "" {
+		if e = w.link(ctx, e, below, info); e.Path == "" {
 			return nil
 		}
+	case !w.sel.Wants(below, info):
+		return nil
 	case !info.IsRegular():
 		e.Err = special(w.protocol(), e.Path)
 	}
@@ -131,33 +131,59 @@ func (w *walker) entry(ctx context.Context, dir, rel, below string, info transfe
 }
 
 // link applies the policy to a symbolic link; no Path means nothing to do.
-func (w *walker) link(ctx context.Context, e Entry, info transfer.Info) Entry {
-	switch w.sel.Links {
-	case LinksSkip:
+func (w *walker) link(ctx context.Context, e Entry, below string, info transfer.Info) Entry {
+	switch {
+	case w.sel.Links == LinksFollow:
+		return w.follow(ctx, e, below)
+	case w.sel.Links == LinksSkip || !w.sel.Wants(below, info):
 		return Entry{}
-	case LinksCopy:
-		if e.Link = info.Link; e.Link == "" {
-			e.Link, e.Err = w.readlink(ctx, e.Path)
-		}
-		if e.Err == nil && !staysInside(e.Rel, e.Link) {
-			e.Err = badLink(w.protocol(), e.Path, "the link may lead out of the tree: it points to "+policy.Sanitize(e.Link))
-		}
-		return e
 	}
+	if e.Link = info.Link; e.Link == "" {
+		e.Link, e.Err = w.readlink(ctx, e.Path)
+	}
+	if e.Err == nil && !staysInside(e.Rel, e.Link) {
+		e.Err = badLink(w.protocol(), e.Path, "the link may lead out of the tree: it points to "+policy.Sanitize(e.Link))
+	}
+	return e
+}
+
+// follow is about the file that a link leads to: the name is the link's, size and
+// time are the file's.
+func (w *walker) follow(ctx context.Context, e Entry, below string) Entry {
 	e.Size = -1
-	if !w.isLocal() {
-		return e // the transfer follows it, and says what is wrong
+	switch {
+	case !w.sel.Wants(below, transfer.Info{Size: -1}):
+		return Entry{}
+	case !w.isLocal() && !w.sel.looksAtFile():
+		e.Followed = true // the transfer looks
+		return e
 	}
 	target, err := w.stat(ctx, e.Path)
 	switch {
 	case err != nil:
 		e.Err = err
 	case target.IsDir():
-		e.Err = badLink(policy.Local, e.Path, "a symbolic link to a directory is not followed")
+		e.Err = badLink(w.protocol(), e.Path, linkToDir)
+	case !target.IsRegular():
+		e.Err = special(w.protocol(), e.Path)
+	case !w.sel.Wants(below, target):
+		return Entry{}
 	default:
 		e.Size = target.Size
 	}
 	return e
+}
+
+const linkToDir = "a symbolic link to a directory is not followed"
+
+// Failure makes err, with which the transfer of e called name ended, that of the
+// link that e is.
+func (e Entry) Failure(name string, err error) error {
+	f, ok := errors.AsType[*policy.Fault](err)
+	if !ok || !e.Followed || f.Cause != policy.CauseRemoteDirectory {
+		return err
+	}
+	return policy.GiveUpOn(name, policy.FaultOf(badLink(f.Protocol, e.Path, linkToDir)))
 }
 
 // staysInside says whether a link at rel points to something below the first
