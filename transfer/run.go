@@ -360,6 +360,9 @@ func (r *run) getVersion(ctx context.Context, info Info) error {
 		part.abandon(err)
 		return err
 	}
+	if r.job.KeepMode && r.job.Mode == 0 && !info.HasPerm {
+		r.warn("the permission bits are not those of the source: the server does not tell them")
+	}
 	return part.publish(r.result.Local, info, r.job)
 }
 

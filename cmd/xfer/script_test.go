@@ -67,6 +67,7 @@ func testScenes() []lab.Scene {
 		{Name: "login-421", FTP: &lab.FTPConfig{Script: []lab.Rule{{On: "connect", Times: 2, Do: lab.Reply(421, "Too many connections.").Then(lab.Drop(lab.FIN))}}}},
 		{Name: "no-final-reply", FTP: &lab.FTPConfig{Script: []lab.Rule{{On: "STOR", When: lab.Finally, Times: 1, Do: lab.Drop(lab.FIN)}}}},
 		{Name: "two-connections", FTP: &lab.FTPConfig{MaxConnections: 2}},
+		{Name: "no-mlst", FTP: &lab.FTPConfig{Without: []string{"MLST", "MLSD"}}},
 		{Name: "no-rename", FTP: &lab.FTPConfig{NoRename: true}},
 		{Name: "rename-stalls", FTP: &lab.FTPConfig{Script: []lab.Rule{{On: "RNTO", Times: 1, Do: lab.Stall()}}}},
 		{Name: "no-replace", FTP: &lab.FTPConfig{NoReplace: true}},

@@ -142,12 +142,15 @@ func (w walker) below(ctx context.Context, dir string, names iter.Seq2[string, e
 			return err
 		}
 		rel := path.Clean(strings.TrimSuffix(name, "/"))
-		if !filepath.IsLocal(filepath.FromSlash(rel)) || transfer.ValidPath(rel) != nil {
-			f := &policy.Fault{
+		err = transfer.ValidPath(rel)
+		if err == nil && !filepath.IsLocal(filepath.FromSlash(rel)) {
+			err = &policy.Fault{
 				Protocol: policy.Local, Phase: policy.Command, Op: "open", Path: name,
 				Cause: policy.CauseBadName, Text: "not a path below the source",
 			}
-			if err := w.each(Entry{Path: name, Rel: name, Size: -1, Err: f}); err != nil {
+		}
+		if err != nil {
+			if err := w.each(Entry{Path: name, Rel: name, Size: -1, Err: err}); err != nil {
 				return err
 			}
 			continue
@@ -166,30 +169,44 @@ func (w walker) below(ctx context.Context, dir string, names iter.Seq2[string, e
 	return nil
 }
 
-// Names reads a list of paths, one on a line, or ended by NUL (find -print0).
+// Names reads a list of paths, one on a line, or ended by NUL (find -print0): then
+// they may have line feeds.
 func Names(r io.Reader) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		lines := bufio.NewScanner(r)
-		lines.Split(splitNames)
+		in := bufio.NewReaderSize(r, bufio.MaxScanTokenSize)
+		_, _ = in.Peek(1) // an error comes again when it is read
+		start, _ := in.Peek(in.Buffered())
+		ends := "\n\x00"
+		if bytes.IndexByte(start, 0) >= 0 {
+			ends = "\x00"
+		}
+		lines := bufio.NewScanner(in)
+		lines.Split(splitNames(ends))
 		for lines.Scan() {
 			if name := lines.Text(); name != "" && !yield(name, nil) {
 				return
 			}
 		}
 		if err := lines.Err(); err != nil {
-			yield("", policy.LocalFault("read", "", err))
+			yield("", policy.LocalFault("read", "the list of files", err))
 		}
 	}
 }
 
-func splitNames(data []byte, atEOF bool) (advance int, token []byte, err error) {
-	if i := bytes.IndexAny(data, "\n\x00"); i >= 0 {
-		return i + 1, bytes.TrimSuffix(data[:i], []byte("\r")), nil
+func splitNames(ends string) bufio.SplitFunc {
+	return func(data []byte, atEOF bool) (advance int, token []byte, err error) {
+		if i := bytes.IndexAny(data, ends); i >= 0 {
+			name := data[:i]
+			if data[i] == '\n' {
+				name = bytes.TrimSuffix(name, []byte("\r"))
+			}
+			return i + 1, name, nil
+		}
+		if atEOF && len(data) > 0 {
+			return len(data), data, nil
+		}
+		return 0, nil, nil
 	}
-	if atEOF && len(data) > 0 {
-		return len(data), data, nil
-	}
-	return 0, nil, nil
 }
 
 // Remote calls each for every wanted file that the pattern names on the server:

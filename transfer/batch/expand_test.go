@@ -3,11 +3,14 @@ package batch
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/xfer-cli/xfer/auth"
 	"github.com/xfer-cli/xfer/policy"
@@ -316,6 +319,39 @@ func TestStaysInside(t *testing.T) {
 	} {
 		if got := staysInside("t/a/link", target); got != want {
 			t.Errorf("%q: %v", target, got)
+		}
+	}
+}
+
+// TestNames: what ends the names of a list.
+func TestNames(t *testing.T) {
+	long := strings.Repeat("x", 1000) + "\n"
+	for list, want := range map[string][]string{
+		"":                             nil,
+		"a\nb\n":                       {"a", "b"},
+		"a\r\n\r\nb c\r\n# d":          {"a", "b c", "# d"},
+		"a\nb\x00c\r\x00":              {"a\nb", "c\r"},
+		strings.Repeat(long, 100):      slices.Repeat([]string{long[:1000]}, 100),
+		long + "a\x00" + long + "\x00": {long + "a", long},
+	} {
+		var got []string
+		for name, err := range Names(iotest.HalfReader(strings.NewReader(list))) {
+			if err != nil {
+				t.Errorf("%.20q: %v", list, err)
+			}
+			got = append(got, name)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%.20q: %.200q", list, got)
+		}
+	}
+	for _, r := range []io.Reader{iotest.ErrReader(io.ErrClosedPipe), strings.NewReader(strings.Repeat("x", 1<<20))} {
+		failed := false
+		for _, err := range Names(r) {
+			failed = failed || err != nil
+		}
+		if !failed {
+			t.Error("a list that can't be read is taken for empty")
 		}
 	}
 }
