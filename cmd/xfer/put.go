@@ -143,6 +143,9 @@ func (u *upload) aim(ctx context.Context, name, dst string, sources []string, m 
 	path := u.to.loc.Path
 	u.parents = m.filesFrom != ""
 	u.into = u.parents || len(sources) > 1 || path == "." || path == "/" || strings.HasSuffix(dst, "/") || batch.HasPattern(sources[0])
+	if u.into && sources[0] == "-" && len(sources) == 1 {
+		return errStdinName
+	}
 	if *u.to.opt.Parents && u.into {
 		return u.mkdirAll(ctx, name, strings.TrimRight(path, "/"))
 	}
@@ -241,10 +244,12 @@ func (u *upload) directory(ctx context.Context, e batch.Entry, target string) er
 	return err
 }
 
+var errStdinName = usagef("put - needs the name of the target file, not a directory")
+
 // stream uploads stdin.
 func (u *upload) stream(ctx context.Context) error {
 	if u.into {
-		return usagef("put - needs the name of the target file, not a directory")
+		return errStdinName
 	}
 	f := u.run(ctx, transfer.Job{Local: "-", In: u.app.sys.stdin, Remote: u.to.loc.Path}, -1)
 	u.app.report.file(f.outcome, f.err)
