@@ -85,6 +85,7 @@ func filler(f *Fault) *strings.Replacer {
 		"{name}", orElse(name, "the name"),
 		"{url}", argument(f, about),
 		"{dirurl}", argument(f, dir),
+		"{localdir}", ShellQuote(orElse(dir, "DIRECTORY")),
 		"{said}", f.Said(),
 		"{file}", orElse(f.File, "~/.ssh/known_hosts"),
 		"{action}", action(f),

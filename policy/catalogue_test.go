@@ -223,7 +223,7 @@ func TestEveryRuleOfTheTextsExists(t *testing.T) {
 var placeholder = regexp.MustCompile(`\{[^}]*\}?`)
 
 func TestPlaceholders(t *testing.T) {
-	known := []string{"{host}", "{user}", "{path}", "{dir}", "{name}", "{url}", "{dirurl}", "{said}", "{action}", "{file}"}
+	known := []string{"{host}", "{user}", "{path}", "{dir}", "{name}", "{url}", "{dirurl}", "{localdir}", "{said}", "{action}", "{file}"}
 	full := &Fault{
 		Protocol: FTP, Op: "STOR", Host: "h", User: "u", Path: "/in/a.csv", Code: 550, Text: "no",
 		Locate: func(p string) string { return "acme:" + p },
@@ -365,7 +365,7 @@ func TestVerdictFillsTheWords(t *testing.T) {
 // Every placeholder, for a fault that knows everything and for one that knows
 // nothing, as in xfer explain.
 func TestFill(t *testing.T) {
-	row := Row{Head: "{host} {user} {path} {dir} {name} {url} {dirurl} {said} {action}"}
+	row := Row{Head: "{host} {user} {path} {dir} {name} {url} {dirurl} {localdir} {said} {action}"}
 	locate := func(p string) string { return "acme:" + p }
 	for _, c := range []struct {
 		fault Fault
@@ -373,22 +373,22 @@ func TestFill(t *testing.T) {
 	}{
 		{
 			Fault{Host: "h", User: "u", Path: "/in/a b.csv", Op: "STOR", Code: 550, Text: "no", Locate: locate},
-			`h "u" /in/a b.csv /in a b.csv 'acme:/in/a b.csv' acme:/in 550 no the upload`,
+			`h "u" /in/a b.csv /in a b.csv 'acme:/in/a b.csv' acme:/in /in 550 no the upload`,
 		},
 		{ // a temporary name is not the person's
 			Fault{Host: "h", User: "u", Path: "in/.a.csv.part", Final: "in/a.csv", Op: "write", Code: 4, Locate: locate},
-			`h "u" in/a.csv in a.csv acme:in/a.csv acme:in 4 the upload`,
+			`h "u" in/a.csv in a.csv acme:in/a.csv acme:in in 4 the upload`,
 		},
 		{
 			Fault{Host: "h", User: "u", Path: "a.csv", Op: "RETR", Locate: locate},
-			`h "u" a.csv the login directory a.csv acme:a.csv acme:. no reply the download`,
+			`h "u" a.csv the login directory a.csv acme:a.csv acme:. . no reply the download`,
 		},
 		{
 			Fault{Host: "h\x1b[2J", User: "u\n", Path: "\x07", Op: "X\x00", Locate: locate},
-			"h?[2J \"u\" ? the login directory ? 'acme:?' acme:. no reply the command X?",
+			"h?[2J \"u\" ? the login directory ? 'acme:?' acme:. . no reply the command X?",
 		},
-		{Fault{}, "the server this login the path the directory the name URL URL no reply the operation"},
-		{Fault{Locate: locate}, "the server this login the path the directory the name acme:. acme:. no reply the operation"},
+		{Fault{}, "the server this login the path the directory the name URL URL DIRECTORY no reply the operation"},
+		{Fault{Locate: locate}, "the server this login the path the directory the name acme:. acme:. DIRECTORY no reply the operation"},
 	} {
 		if got := row.Verdict(&c.fault).Head; got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)

@@ -379,7 +379,7 @@ var causeRows = []Row{
 		Means:  "the local directory that {name} should go into does not exist; trying again cannot help",
 		Causes: []string{"a mistyped directory", "the command runs in another directory than you think"},
 		Does:   doesGiveUp,
-		Next:   "make it with: mkdir -p; then run the same command",
+		Next:   "make it with: mkdir -p {localdir}; then run the same command",
 		Remedy: GiveUp, Kind: KindTarget,
 		Source: "open(2), rename(2) ENOENT",
 	},

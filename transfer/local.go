@@ -230,7 +230,9 @@ func (r *run) openPart(info Info) (*part, func(), error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		release()
-		return nil, nil, policy.LocalFault("create", path, err)
+		err = policy.LocalFault("create", path, err)
+		r.aboutFinal(err, path)
+		return nil, nil, err
 	}
 	return &part{file: f, path: path, inPlace: r.job.InPlace}, release, nil
 }

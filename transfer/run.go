@@ -246,7 +246,12 @@ func (r *run) spoil(ctx context.Context, s Session, temp string) {
 // aboutFinal makes a failure of the temporary file one of the file that the
 // person knows.
 func (r *run) aboutFinal(err error, temp string) {
-	if f, ok := errors.AsType[*policy.Fault](err); ok && f.Path == temp && !r.job.InPlace {
+	f, ok := errors.AsType[*policy.Fault](err)
+	switch {
+	case !ok || f.Path != temp || r.job.InPlace:
+	case r.job.Direction == Get:
+		f.Final = r.result.Local
+	default:
 		f.Final = r.result.Remote
 	}
 }
@@ -368,7 +373,8 @@ func (r *run) getVersion(ctx context.Context, info Info) error {
 
 // fetch moves the bytes to the part.
 func (r *run) fetch(ctx context.Context, part *part, info Info) error {
-	op := r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) error {
+	op := r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) (err error) {
+		defer func() { r.aboutFinal(err, part.path) }()
 		if err := r.canVerify(s); err != nil {
 			return err
 		}

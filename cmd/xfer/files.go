@@ -98,7 +98,7 @@ the server can do that.`,
 func (a *app) newName(from place, arg string) (string, error) {
 	if !isRemote(arg) {
 		if err := transfer.ValidPath(arg); err != nil {
-			return "", err
+			return "", usageError{err}
 		}
 		if strings.HasPrefix(arg, "/") {
 			return arg, nil

@@ -290,6 +290,7 @@ func noMatch(loc transfer.Location, name, pattern string) error {
 	return policy.GiveUpOn(name, &policy.Fault{
 		Protocol: loc.Protocol(), Phase: policy.Command, Op: "glob", Host: loc.Host,
 		Path: pattern, Cause: policy.CauseRemoteMissing, Text: "no file matches",
+		Locate: func(p string) string { return loc.WithPath(p).String() },
 	})
 }
 
