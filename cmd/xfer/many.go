@@ -297,13 +297,14 @@ func (a *app) pool(p place, e *policy.Engine, n int) *batch.Links {
 }
 
 // isHopeless says whether the command's other files would meet the same end: the
-// login is refused, the server can't be trusted or reached, the person interrupted.
+// login is refused or there is nothing to log in with, the server can't be trusted
+// or reached, the person interrupted.
 func isHopeless(err error) bool {
 	if err == nil {
 		return false
 	}
 	v, f := verdictOf(err), policy.FaultOf(err)
-	return v.Login || v.Kind == policy.KindTrust || v.Kind == policy.KindHost || v.Kind == policy.KindCancelled ||
+	return v.Login || f.Cause == policy.CauseNoSecret || v.Kind == policy.KindTrust || v.Kind == policy.KindHost || v.Kind == policy.KindCancelled ||
 		f.Phase == policy.Connect && f.Protocol != policy.Local
 }
 

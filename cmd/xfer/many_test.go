@@ -22,6 +22,7 @@ func TestTransferAllStops(t *testing.T) {
 		stopped bool
 	}{
 		"a server that can't be reached": {fault(policy.Net, policy.Connect, policy.CauseRefused), true, true},
+		"nothing to log in with":         {fault(policy.Local, policy.Auth, policy.CauseNoSecret), true, true},
 		"the last one":                   {fault(policy.Net, policy.Connect, policy.CauseRefused), false, false},
 		"one file":                       {fault(policy.SFTP, policy.Command, policy.CauseNotRegular), true, false},
 		"one file, and nobody says when": {policy.GiveUpOn("put", &policy.Fault{Protocol: policy.SFTP, Cause: policy.CauseBadName}), true, false},

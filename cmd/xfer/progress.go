@@ -26,6 +26,8 @@ type bars struct {
 	max  int64
 	// remedy says that the line shows one; the next progress takes it away.
 	remedy bool
+	// held: the last line belongs to a question, and nothing is drawn.
+	held bool
 }
 
 func newBars(w io.Writer, enabled bool) *bars { return &bars{w: w, enabled: enabled} }
@@ -36,7 +38,7 @@ func (b *bars) Write(p []byte) (int, error) { return b.above(b.w, p) }
 func (b *bars) above(w io.Writer, p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.bar != nil {
+	if b.bar != nil && !b.held {
 		_ = b.bar.Clear() // drawing is best effort
 		defer func() { _ = b.bar.RenderBlank() }()
 	}
@@ -49,6 +51,24 @@ func (b *bars) beside(w io.Writer) io.Writer {
 		return w
 	}
 	return writerFunc(func(p []byte) (int, error) { return b.above(w, p) })
+}
+
+// hold takes the bar away for a question, until release.
+func (b *bars) hold() (release func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.bar != nil {
+		_ = b.bar.Clear()
+	}
+	b.held = true
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.held = false
+		if b.bar != nil {
+			_ = b.bar.RenderBlank()
+		}
+	}
 }
 
 type writerFunc func([]byte) (int, error)
@@ -81,6 +101,9 @@ func (b *bars) size(n int64) {
 func (b *bars) progress(pos int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.held {
+		return
+	}
 	if b.max == 0 {
 		return // an empty file is done before it could be drawn
 	}
@@ -133,7 +156,7 @@ func (b *bars) event(ev policy.Event) {
 	_, _ = fmt.Fprintf(b, "%s: %s\n", policy.Sanitize(ev.Op), text)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.bar != nil {
+	if b.bar != nil && !b.held {
 		b.remedy = true
 		b.bar.Describe(b.name + "  " + text)
 	}
@@ -143,7 +166,9 @@ func (b *bars) done() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.bar != nil {
-		_ = b.bar.Clear()
+		if !b.held {
+			_ = b.bar.Clear()
+		}
 		_ = b.bar.Exit()
 		b.bar = nil
 	}

@@ -43,6 +43,27 @@ func TestBar(t *testing.T) {
 	}
 }
 
+// TestBarLeavesAQuestion: what is asked stays in sight until it is answered.
+func TestBarLeavesAQuestion(t *testing.T) {
+	var w bytes.Buffer
+	b := newBars(&w, true)
+	all := &totals{bars: b}
+	_, done := all.follow("a", 1000)
+	release := b.hold()
+	w.Reset()
+	_, _ = fmt.Fprint(b, "Password: ")
+	done()
+	_, other := all.follow("b", 1000)
+	other()
+	if got := w.String(); got != "Password: " {
+		t.Errorf("on the terminal: %q", got)
+	}
+	release()
+	if got := w.String(); !strings.Contains(got, "0/1 files") {
+		t.Errorf("the bar did not come back: %q", got)
+	}
+}
+
 // TestNoBarWithoutATerminal: nothing but what is written.
 func TestNoBarWithoutATerminal(t *testing.T) {
 	var w bytes.Buffer

@@ -78,6 +78,7 @@ func (p *prompter) Confirm(ctx context.Context, question string) (bool, error) {
 // ask reads in the background: a read of a terminal can't be interrupted. When
 // the context ends the terminal is put back as it was.
 func (p *prompter) ask(ctx context.Context, question string, read func() (string, error)) (string, error) {
+	defer p.bars.hold()()
 	for i, line := range strings.Split(question, "\n") {
 		if i > 0 {
 			_, _ = fmt.Fprintln(p.bars)

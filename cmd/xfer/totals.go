@@ -45,6 +45,9 @@ func (t *totals) change(update func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	update()
+	if b.held {
+		return
+	}
 	if b.bar == nil {
 		b.name, b.base, b.max, b.remedy = "", 0, max(t.size, 1), false
 		b.bar = b.newBar()
