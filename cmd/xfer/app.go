@@ -128,24 +128,24 @@ func (a *app) run(ctx context.Context, args []string) int {
 
 // tell reports an error that no command has reported.
 func (a *app) tell(err error) {
-	switch kindOf(err) {
-	case policy.KindUsage:
+	g, gaveUp := errors.AsType[*policy.GaveUp](err)
+	switch kind := kindOf(err); {
+	case gaveUp:
+		a.report.failure(g.Op, err)
+	case kind == policy.KindUsage:
 		_, _ = fmt.Fprintf(a.sys.stderr, "xfer: %v\nnext: xfer help\n", err)
-	case policy.KindConfig:
+	case kind == policy.KindConfig:
 		_, _ = fmt.Fprintf(a.sys.stderr, "xfer: %v\nnext: correct the file and check it with: xfer config check\n", err)
 	default:
-		name := "xfer"
-		if g, ok := errors.AsType[*policy.GaveUp](err); ok {
-			name = g.Op
-		}
-		a.report.failure(name, err)
+		a.report.failure("xfer", err)
 	}
 }
 
 // problem reports an error that does not end the command.
 func (a *app) problem(name string, err error) {
-	switch kind := kindOf(err); kind {
-	case policy.KindUsage, policy.KindConfig:
+	_, gaveUp := errors.AsType[*policy.GaveUp](err)
+	switch kind := kindOf(err); {
+	case !gaveUp && (kind == policy.KindUsage || kind == policy.KindConfig):
 		a.tell(err)
 		a.report.failed++
 		a.report.worst = worse(a.report.worst, kind)

@@ -304,7 +304,7 @@ func isHopeless(err error) bool {
 		return false
 	}
 	v, f := verdictOf(err), policy.FaultOf(err)
-	return v.Login || f.Cause == policy.CauseNoSecret || v.Kind == policy.KindTrust || v.Kind == policy.KindHost || v.Kind == policy.KindCancelled ||
+	return v.Login || f.Phase == policy.Auth && v.Remedy == policy.GiveUp || v.Kind == policy.KindTrust || v.Kind == policy.KindHost || v.Kind == policy.KindCancelled ||
 		f.Phase == policy.Connect && f.Protocol != policy.Local
 }
 
