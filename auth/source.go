@@ -58,8 +58,8 @@ type Source struct {
 	GivenBy string
 	// Env is the name of an environment variable.
 	Env string
-	// File holds the secret; one line break at its end does not count. On Unix
-	// it is refused if anyone but its owner can read it.
+	// File holds the secret on its first line. On Unix it is refused if anyone
+	// but its owner can read it.
 	File string
 	// Command is a program and its arguments. It runs without a shell; the
 	// first line of its output is the secret. Its error output goes to Stderr.
@@ -200,11 +200,12 @@ func readSecretFile(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return trimLineBreak(string(b)), nil
+	return firstLine(string(b)), nil
 }
 
-func trimLineBreak(s string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r")
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return strings.TrimSuffix(line, "\r")
 }
 
 func (s *Source) fromCommand(ctx context.Context) (value, origin string, err error) {
@@ -222,8 +223,7 @@ func (s *Source) fromCommand(ctx context.Context) (value, origin string, err err
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	line, _, _ := strings.Cut(out.String(), "\n")
-	value = trimLineBreak(line)
+	value = firstLine(out.String())
 	if err == nil && value == "" {
 		err = errors.New("printed nothing")
 	}

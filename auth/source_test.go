@@ -172,7 +172,7 @@ func TestSourceCommandIsCancelled(t *testing.T) {
 
 func TestSecretFileLineBreaks(t *testing.T) {
 	for text, want := range map[string]string{
-		"pw": "pw", "pw\n": "pw", "pw\r\n": "pw", " p w \n": " p w ", "pw\n\n": "pw\n",
+		"pw": "pw", "pw\n": "pw", "pw\r\n": "pw", " p w \n": " p w ", "pw\n\n": "pw", "pw\nuser: acme\n": "pw",
 	} {
 		s := &Source{File: writeFile(t, "pw", text, 0o600)}
 		if got, _, err := s.Get(t.Context()); err != nil || got.Reveal() != want {

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -131,6 +132,7 @@ func (e *CertificateError) Pin() string {
 // with host, nil if the error is about something else.
 func CertificateErrorOf(err error, host string) *CertificateError {
 	if e, ok := errors.AsType[*CertificateError](err); ok {
+		e.Host = cmp.Or(e.Host, host) // TLS has no name for an address
 		return e
 	}
 	e, ok := errors.AsType[*tls.CertificateVerificationError](err)

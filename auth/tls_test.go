@@ -190,6 +190,9 @@ func TestTLSVerifies(t *testing.T) {
 			}
 		}
 	}
+	if e := CertificateErrorOf(&CertificateError{Err: ErrPin}, "127.0.0.1"); e.Host != "127.0.0.1" {
+		t.Errorf("a pin of an address: %q", e.Host)
+	}
 	if CertificateErrorOf(errors.New("reset"), "x") != nil {
 		t.Error("an error about something else")
 	}
