@@ -61,7 +61,7 @@ func ftpDialer(security ftp.Security) func(*app, place) transfer.Dialer {
 				Address: p.loc.Address(), Security: security, User: user,
 				Password: func(ctx context.Context) (auth.Secret, error) {
 					secret, _, err := password.Get(ctx)
-					return secret, noSecret(err)
+					return secret, err
 				},
 				Account: account, Mode: *p.opt.Mode, Hints: hints,
 				Timeouts:  transfer.WithTimeout(time.Duration(*p.opt.Timeout)),
@@ -103,7 +103,11 @@ func (a *app) ftpUser(p place) string {
 		return p.loc.User
 	}
 	if p.netrc() {
-		if entry, ok, err := auth.LookupNetrc(auth.NetrcPath(), p.loc.Host, ""); err == nil && ok && entry.Login != "" {
+		entry, ok, err := auth.LookupNetrc(auth.NetrcPath(), p.loc.Host, "")
+		if err != nil {
+			a.once("netrc can't be used", "file", auth.NetrcPath(), "error", err)
+		}
+		if ok && entry.Login != "" {
 			return entry.Login
 		}
 	}
@@ -134,18 +138,6 @@ func (a *app) passwordOf(p place, user string) *auth.Source {
 }
 
 func (p place) netrc() bool { return p.site.Netrc == nil || *p.site.Netrc }
-
-// noSecret makes a fault of a password that could not be found: the engine must
-// not try again.
-func noSecret(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &policy.Fault{
-		Protocol: policy.Local, Phase: policy.Auth, Op: "password",
-		Cause: policy.CauseNoSecret, Text: policy.Sanitize(err.Error()), Err: err,
-	}
-}
 
 // file expands ~/ to the home directory.
 func (a *app) file(path string) string {
