@@ -73,6 +73,9 @@ func ParseURL(s string) (Location, error) {
 		authority = authority[i+1:]
 	}
 	if err := loc.setHost(authority); err != nil {
+		if strings.Contains(rawPath, "@") { // what looks like the port is half a password
+			err = errors.New("user or password: a / in it is written %2F")
+		}
 		return Location{}, err
 	}
 	p, err := url.PathUnescape(rawPath)

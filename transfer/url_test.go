@@ -73,6 +73,7 @@ func TestParseURLErrors(t *testing.T) {
 		{"http://h/", "not a URL"},
 		{"sftp:/h/x", "not a URL"},
 		{"ftp:///x", "host: missing"},
+		{"ftp://u:hunter2/3@h/x", "%2F"},
 		{"ftp://u:hunter2@/x", "host: missing"},
 		{"ftp://u:hunter2@h:70000/x", "port"},
 		{"ftp://u:hunter2@h:0/x", "port"},
