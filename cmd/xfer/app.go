@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -217,23 +216,11 @@ of the configuration. Paths:
   site:a            a, below the site's path       site:/a           /a
 In a URL a literal % is written %25; * ? [ ] need no encoding.`,
 		SilenceUsage: true, SilenceErrors: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				return usagef("unknown command %q; did you mean %s?", shown(args[0]), near[0])
-			}
-			return usagef("unknown command %q", shown(args[0]))
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: noSuchCommand,
+		RunE: help,
 		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
 			a.start()
-			// An empty path would be the working directory: move would take its files away.
-			if slices.Contains(args, "") && !strings.HasPrefix(cmd.Name(), cobra.ShellCompRequestCmd) {
-				return usagef("an argument is empty; was it to come from a variable that is not set?")
-			}
-			return nil
+			return noneEmpty(cmd, args)
 		},
 	}
 	root.SetIn(a.sys.stdin)
@@ -255,6 +242,42 @@ In a URL a literal % is written %25; * ? [ ] need no encoding.`,
 	)
 	return root
 }
+
+// noneEmpty refuses what a script leaves whose variable is not set: it would mean
+// the working directory, or that the flag was not given.
+func noneEmpty(cmd *cobra.Command, args []string) error {
+	if slices.Contains(args, "") && !cmd.Hidden { // the shell's completion asks with the word that is begun
+		return usagef("%s: an argument is empty; was it to come from a variable that is not set?", cmd.Name())
+	}
+	if flag := emptyFlag(cmd); flag != "" {
+		return usagef("%s: --%s is empty", cmd.Name(), flag)
+	}
+	return nil
+}
+
+// emptyFlag names a flag that was given without a value, "" if there is none.
+func emptyFlag(cmd *cobra.Command) (name string) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" {
+			name = f.Name
+		}
+	})
+	return name
+}
+
+// noSuchCommand is the Args of a command that only has others below it.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return usagef("unknown command %q; did you mean %s?", shown(args[0]), near[0])
+	}
+	return usagef("unknown command %q", shown(args[0]))
+}
+
+// help is the RunE of such a command.
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 // globalFlags binds the flags that every command knows.
 func (a *app) globalFlags(root *cobra.Command) {

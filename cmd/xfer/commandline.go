@@ -127,12 +127,17 @@ func (l CommandLine) parse() error {
 	if err != nil {
 		return optionError(cmd, err)
 	}
+	if flag := emptyFlag(cmd); flag != "" {
+		return fmt.Errorf("options.%s: is empty", key(flag))
+	}
 	return nil
 }
 
+// key is the option of a flag.
+func key(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
+
 // optionError names the option, and not its value.
 func optionError(cmd *cobra.Command, err error) error {
-	key := func(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		var known []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, key(f.Name)) })

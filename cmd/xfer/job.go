@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) jobCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "job", Short: "Look at the jobs of the configuration"}
+	cmd := &cobra.Command{Use: "job", Short: "Look at the jobs of the configuration", Args: noSuchCommand, RunE: help}
 	names := func(do func(context.Context, []string) error) func(*cobra.Command, []string) error {
 		return func(cmd *cobra.Command, args []string) error {
 			args, _, err := a.jobs(args, len(args) == 0)
