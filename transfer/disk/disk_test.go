@@ -199,16 +199,3 @@ func TestNoGap(t *testing.T) {
 		}
 	}
 }
-
-// TestNotUTF8: package os opens no such name below a root; it is told as what it is.
-func TestNotUTF8(t *testing.T) {
-	s, err := Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	_, err = s.Put(t.Context(), "b\xe9", 0, transfer.Source{R: strings.NewReader("x"), Size: 1})
-	if f, ok := errors.AsType[*policy.Fault](err); !ok || f.Cause != policy.CauseLocalName {
-		t.Errorf("%v", err)
-	}
-}
