@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,16 +34,16 @@ func TestWidth(t *testing.T) {
 		"the end is not known":     {unknownEnd, []int64{5, 15, 24}, "   "},
 	} {
 		var w width
-		got := ""
+		var got strings.Builder
 		for _, mark := range tt.marks {
 			if w.more(mark, tt.end) {
-				got += "+"
+				got.WriteString("+")
 			} else {
-				got += " "
+				got.WriteString(" ")
 			}
 		}
-		if got != tt.want {
-			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		if got.String() != tt.want {
+			t.Errorf("%s: %q, want %q", name, got.String(), tt.want)
 		}
 	}
 }
