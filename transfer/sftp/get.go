@@ -130,7 +130,9 @@ func (s *session) getLarge(ctx context.Context, path string, off int64, out *out
 	defer b.release()
 	defer b.letGo()
 	mark, _, err := list.result()
-	<-known
+	if <-known; refused != nil {
+		return mark - off, refused
+	}
 	if err != nil {
 		return mark - off, b.fault("read", path, err)
 	}
