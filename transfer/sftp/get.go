@@ -130,11 +130,12 @@ func (s *session) getLarge(ctx context.Context, path string, off int64, out *out
 	defer b.release()
 	defer b.letGo()
 	mark, _, err := list.result()
-	if <-known; refused != nil {
-		return mark - off, refused
-	}
-	if err != nil {
+	<-known
+	switch {
+	case err != nil:
 		return mark - off, b.fault("read", path, err)
+	case refused != nil: // and there was nothing left to read
+		return mark - off, refused
 	}
 	return mark - off, b.usable()[0].unchanged(ctx, path, before)
 }
