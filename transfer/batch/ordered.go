@@ -32,6 +32,9 @@ func Ordered[T, R any](ctx context.Context, n int, produce func(ctx context.Cont
 		defer close(order)
 		defer close(work)
 		produceErr = produce(ctx, func(item T) error {
+			if ctx.Err() != nil { // else the select might choose to go on
+				return context.Cause(ctx)
+			}
 			t := task{item, make(chan R, 1)}
 			select {
 			case order <- t:
