@@ -77,15 +77,8 @@ func TestGetThatNeverCompared(t *testing.T) {
 	for _, cut := range []int64{0, 1000} {
 		onBench(t, func(b *bench) {
 			b.server.files["a"] = content
-			b.engine.Limits.Tries = 1
-			b.server.cut = cuts("get", 2_000_000)
-			_, err := b.get(Job{Remote: "a", Local: b.local("a")})
-			wantKind(b.T, err, policy.KindTemporary)
-			parts, _ := filepath.Glob(b.local(".a.xfer-*.part"))
-			if len(parts) != 1 {
-				b.Fatalf("parts: %v", parts)
-			}
-			if err := os.WriteFile(parts[0], anyOther(2_000_000), 0o644); err != nil {
+			part := b.breakGet()
+			if err := os.WriteFile(part, anyOther(2_000_000), 0o644); err != nil {
 				b.Fatal(err)
 			}
 			b.engine.Limits.Tries = 4

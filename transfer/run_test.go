@@ -777,24 +777,31 @@ func TestGetListed(t *testing.T) {
 	}
 }
 
+// breakGet is a run that gets a in part; it gives the part's name.
+func (b *bench) breakGet() string {
+	b.Helper()
+	b.engine.Limits.Tries = 1
+	b.server.cut = cuts("get", 2_000_000)
+	_, err := b.get(Job{Remote: "a", Local: b.local("a")})
+	wantKind(b.T, err, policy.KindTemporary)
+	parts, _ := filepath.Glob(b.local(".a.xfer-*.part"))
+	if len(parts) != 1 {
+		b.Fatalf("parts: %v", parts)
+	}
+	return parts[0]
+}
+
 func TestGetResumesAcrossRuns(t *testing.T) {
 	content := random(3_000_000)
 	for _, damage := range []bool{false, true} {
 		onBench(t, func(b *bench) {
 			b.server.files["a"] = content
-			b.engine.Limits.Tries = 1
-			b.server.cut = cuts("get", 2_000_000)
-			_, err := b.get(Job{Remote: "a", Local: b.local("a")})
-			wantKind(b.T, err, policy.KindTemporary)
-			parts, _ := filepath.Glob(b.local(".a.xfer-*.part"))
-			if len(parts) != 1 {
-				b.Fatalf("parts: %v", parts)
-			}
+			part := b.breakGet()
 			b.engine.Limits.Tries = 3
 			if damage {
-				data, _ := os.ReadFile(parts[0])
+				data, _ := os.ReadFile(part)
 				data[1_999_000] ^= 1
-				_ = os.WriteFile(parts[0], data, 0o644)
+				_ = os.WriteFile(part, data, 0o644)
 			}
 			res, err := b.get(Job{Remote: "a", Local: b.local("a")})
 			if err != nil {
