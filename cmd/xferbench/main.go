@@ -91,13 +91,18 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	defer b.tb.close()
+	if b.inMemory() && !*quick {
+		if err := scatter(filepath.Join(b.dir, "scattered"), usedMemory); err != nil {
+			return err
+		}
+	}
 	b.rounds, b.peers = *rounds, against
 	if *jobs > 0 {
 		b.jobs = []string{"-j", strconv.Itoa(*jobs)}
 	}
 	rep := report{
 		System: kernel(), CPUs: runtime.NumCPU(), Go: runtime.Version(), Rounds: *rounds, Quick: *quick,
-		Memory: strings.HasPrefix(b.dir, memory), Load: load(),
+		Memory: b.inMemory(), Load: load(),
 	}
 	b.header(rep)
 	for _, w := range workloads {
@@ -168,6 +173,11 @@ func prepare(ctx context.Context, xfer string, out io.Writer) (*bench, error) {
 	return nil, err
 }
 
+func (b *bench) inMemory() bool { return strings.HasPrefix(b.dir, memory) }
+
+// usedMemory is about what a run takes in bytes: the largest file, twice, and room.
+const usedMemory = 3 * GiB
+
 // header says under which conditions the figures were made.
 func (b *bench) header(r report) {
 	place := b.dir + ", in memory"
@@ -180,6 +190,7 @@ func (b *bench) header(r report) {
 	fmt.Fprintln(b.out, "every result is checked by its size, in the warm-up by its SHA-256, outside the timing")
 	fmt.Fprintln(b.out, "CPU is the client's; of all: with the server and the proxy, which share the processors")
 	fmt.Fprintln(b.out, "a run is repeated, up to", patience, "times, if a hypervisor kept the processors for more than a tenth of it")
+	fmt.Fprintln(b.out, "memory for what arrives is kept from being given back to a hypervisor, so that no run has to wait for it")
 	fmt.Fprintln(b.out, "peak RSS is that of the largest process; the kernel counts the supervisor that starts it, so below 8 MiB nothing shows")
 	fmt.Fprintln(b.out, "what each client does for a file beyond reading the server's replies:")
 	seen := map[string]bool{}

@@ -78,13 +78,16 @@ func (b *bench) start(name string, isFar bool) (*running, error) {
 		return srv, nil
 	}
 	srv := &running{firstPort: 10_000 + rand.IntN(9_000)}
+	first, last := srv.firstPort, srv.firstPort+dataPorts-1
 	o := transfertest.FTPOptions{Host: near}
-	if first, last := srv.firstPort, srv.firstPort+dataPorts-1; isFar {
-		o.Host = far
-		o.Config = []string{fmt.Sprint("pasv_min_port=", first), fmt.Sprint("pasv_max_port=", last), "pasv_address=" + near}
-		if name == "ftpes proftpd" {
-			o.Config = []string{fmt.Sprintf("PassivePorts %d %d", first, last), "MasqueradeAddress " + near}
-		}
+	// The tests have vsftpd write down every command, which it does not do by default.
+	quiet, passive := []string{"log_ftp_protocol=NO"},
+		[]string{fmt.Sprint("pasv_min_port=", first), fmt.Sprint("pasv_max_port=", last), "pasv_address=" + near}
+	if name == "ftpes proftpd" {
+		quiet, passive = nil, []string{fmt.Sprintf("PassivePorts %d %d", first, last), "MasqueradeAddress " + near}
+	}
+	if o.Config = quiet; isFar {
+		o.Host, o.Config = far, append(quiet, passive...)
 	}
 	err := b.tb.try(func() { srv.Server = servers[name](b.tb, o) })
 	if err != nil {
