@@ -126,10 +126,7 @@ func (r *run) relayOp(src *relaySource, temp string) policy.Op {
 			return err
 		}
 		r.begin(off)
-		put := Source{Size: src.info.Size, Progress: r.moved(off)}
-		if mode := r.relayMode(src); mode != 0 {
-			put.Mode = mode | 0o600 // to be continued
-		}
+		put := Source{Size: src.info.Size, Mode: whileWriting(r.relayMode(src)), Progress: r.moved(off)}
 		n, getErr, err := pump(ctx, in, src, s, temp, off, put)
 		r.safe = max(r.safe, off+n)
 		if getErr != nil {
@@ -316,7 +313,7 @@ func (r *run) resumeRelay(ctx context.Context, in, out Session, src *relaySource
 	if r.spoiled || !in.Extras().Resume || !out.Extras().Resume || first && (r.job.NoResume || r.job.InPlace || src.info.Size < resumeFrom) {
 		return 0, nil
 	}
-	info, err := sizeOrMissing(ctx, out, temp)
+	info, err := r.part(ctx, out, temp, whileWriting(r.relayMode(src)))
 	if err != nil || info == nil || info.Size < 0 || src.info.Size < 0 || info.Size > src.info.Size {
 		return 0, err
 	}

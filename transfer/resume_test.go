@@ -2,8 +2,12 @@ package transfer
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,6 +93,46 @@ func TestGetThatNeverCompared(t *testing.T) {
 			b.wantLocal(map[string]string{"a": string(content)})
 		})
 	}
+}
+
+// TestPutBegins: the look for a part is the session's where that makes the file at
+// once, with its mode; a later try asks what has arrived.
+func TestPutBegins(t *testing.T) {
+	content := random(4_000_000)
+	onBench(t, func(b *bench) {
+		var begun []string
+		b.server.extras.Begin = func(ctx context.Context, path string, mode fs.FileMode) (Info, error) {
+			begun = append(begun, fmt.Sprintf("%s %o", path, mode))
+			_, there := b.server.files[path]
+			b.server.files[path] = append([]byte{}, b.server.files[path]...)
+			if !there {
+				return Info{}, missing("STAT", path)
+			}
+			return Info{Size: int64(len(b.server.files[path]))}, nil
+		}
+		src := b.write("big", content)
+		b.server.cut = cuts("put", 3_000_000)
+		res, err := b.put(Job{Local: src, Remote: "big", Mode: 0o440})
+		if err != nil || res.Tries != 2 || res.Resumed != 3_000_000 {
+			b.Errorf("%d tries, resumed at %d: %v", res.Tries, res.Resumed, err)
+		}
+		if len(begun) != 1 || !strings.HasSuffix(begun[0], ".part 640") {
+			b.Errorf("begun: %q", begun)
+		}
+		b.wantOnly(map[string]string{"big": string(content)})
+
+		// Where nothing can be continued, nothing is looked for.
+		for _, job := range []Job{{NoResume: true}, {InPlace: true}} {
+			job.Local, job.Remote = src, "big"
+			if _, err := b.put(job); err != nil {
+				b.Error(err)
+			}
+		}
+		job := Job{Local: b.write("small", []byte("x")), Remote: "small"}
+		if _, err := b.put(job); err != nil || len(begun) != 1 {
+			b.Errorf("begun: %q, %v", begun, err)
+		}
+	})
 }
 
 // TestPartTooLong: a part that is longer than the file is none of it.

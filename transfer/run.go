@@ -187,9 +187,7 @@ func (r *run) send(ctx context.Context, src *source, temp string) error {
 		if err != nil {
 			return err
 		}
-		if mode := r.job.modeOf(src.mode, src.mode != 0); mode != 0 {
-			in.Mode = mode | 0o600 // to be continued
-		}
+		in.Mode = whileWriting(r.job.modeOf(src.mode, src.mode != 0))
 		r.foresee(&in, src.modTime)
 		r.begin(off)
 		n, err := s.Put(ctx, temp, off, in)
@@ -256,6 +254,24 @@ func (r *run) aboutFinal(err error, temp string) {
 	}
 }
 
+// whileWriting is the mode of what grows on a server and may have to be continued, 0
+// if that is left open.
+func whileWriting(mode fs.FileMode) fs.FileMode {
+	if mode != 0 {
+		mode |= 0o600
+	}
+	return mode
+}
+
+// part looks for what has been sent to temp before. mode is that of the Put that
+// comes next.
+func (r *run) part(ctx context.Context, s Session, temp string, mode fs.FileMode) (*Info, error) {
+	if begin := s.Extras().Begin; begin != nil && !r.ours {
+		return orMissing(begin(ctx, temp, mode))
+	}
+	return sizeOrMissing(ctx, s, temp)
+}
+
 // resumePut finds the offset from which the upload continues: what the server
 // has, never what was counted here (socket buffers run megabytes ahead).
 func (r *run) resumePut(ctx context.Context, s Session, src *source, temp string) (int64, error) {
@@ -266,7 +282,7 @@ func (r *run) resumePut(ctx context.Context, s Session, src *source, temp string
 	if r.job.InPlace && first {
 		return 0, nil // what is there is the old target, not a part of ours
 	}
-	info, err := sizeOrMissing(ctx, s, temp)
+	info, err := r.part(ctx, s, temp, whileWriting(r.job.modeOf(src.mode, src.mode != 0)))
 	if err != nil || info == nil || info.Size < 0 || info.Size > src.size {
 		return 0, err
 	}

@@ -74,6 +74,10 @@ type Extras struct {
 	// Size is Stat for who wants to know only the size of a file, where Stat costs
 	// more round trips; -1 when the server does not tell.
 	Size func(ctx context.Context, path string) (int64, error)
+	// Begin is Stat for who puts the file next, from its start where there is none:
+	// the session may then have made it, which saves a round trip, and may tell of it
+	// as of an empty one. mode is Source.Mode.
+	Begin func(ctx context.Context, path string, mode fs.FileMode) (Info, error)
 	// Lstat is Stat without following a symbolic link.
 	Lstat func(ctx context.Context, path string) (Info, error)
 	// Readlink and Symlink read and make symbolic links.

@@ -125,11 +125,15 @@ func (l *Link) gone(path string) func(context.Context) (bool, error) {
 
 // statOrMissing is Stat, with nil for a file that is not there.
 func statOrMissing(ctx context.Context, s Session, path string) (*Info, error) {
-	info, err := s.Stat(ctx, path)
-	if err == nil {
+	return orMissing(s.Stat(ctx, path))
+}
+
+// orMissing makes nil of a file that is not there.
+func orMissing(info Info, err error) (*Info, error) {
+	switch {
+	case err == nil:
 		return &info, nil
-	}
-	if IsMissing(err) {
+	case IsMissing(err):
 		return nil, nil
 	}
 	return nil, err
@@ -142,13 +146,7 @@ func sizeOrMissing(ctx context.Context, s Session, path string) (*Info, error) {
 		return statOrMissing(ctx, s, path)
 	}
 	n, err := size(ctx, path)
-	switch {
-	case err == nil:
-		return &Info{Size: n}, nil
-	case IsMissing(err):
-		return nil, nil
-	}
-	return nil, err
+	return orMissing(Info{Size: n}, err)
 }
 
 // IsMissing says whether err means that the file is not there.

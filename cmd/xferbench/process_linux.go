@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -107,14 +106,6 @@ func ownAs(name, like string) error {
 	}
 	owner := info.Sys().(*syscall.Stat_t)
 	return os.Chown(name, int(owner.Uid), int(owner.Gid))
-}
-
-// ackAtOnce acknowledges what has come. The kernel goes back to its delay, so
-// that this is for after every read (tcp(7)).
-func ackAtOnce(conn *net.TCPConn) {
-	if raw, err := conn.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
-	}
 }
 
 // scatter makes size bytes of memory that runs find fast. A virtual machine gives

@@ -4,7 +4,6 @@ package main
 
 import (
 	"errors"
-	"net"
 	"os/exec"
 	"runtime"
 )
@@ -15,7 +14,6 @@ var errNotLinux = errors.New("xferbench runs on Linux only")
 func supervise([]string) error    { return errNotLinux }
 func isolate(*exec.Cmd)           {}
 func ownAs(string, string) error  { return errNotLinux }
-func ackAtOnce(*net.TCPConn)      {}
 func scatter(string, int64) error { return errNotLinux }
 func kernel() string              { return runtime.GOOS }
 func load() float64               { return 0 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/xfer-cli/xfer/transfer/tcp"
 )
 
 // proxy makes the way to a server long, and breaks it. Unlike package lab's it
@@ -136,7 +138,7 @@ func (p *proxy) carry(l *link, from, to *net.TCPConn) {
 		buf := make([]byte, parcelSize)
 		for {
 			n, err := from.Read(buf)
-			ackAtOnce(from)
+			tcp.AckAtOnce(from)
 			if n > 0 && !w.put(buf[:n]) {
 				return
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/tcp"
 )
 
 // ahead are the commands that were sent before their turn, several at once, so
@@ -146,7 +147,7 @@ func (w *wire) ask(ctx context.Context, lines ...string) {
 	if w.write(strings.Join(lines, "\r\n")+"\r\n") != nil {
 		return
 	}
-	ackAtOnce(w.raw)
+	tcp.AckAtOnce(w.raw)
 	w.ahead.answered = false
 	for _, line := range lines {
 		w.ahead.queue = append(w.ahead.queue, asked{line: line, at: time.Now()})
@@ -161,7 +162,7 @@ func (w *wire) askBehind(line string) {
 	if w.write(line+"\r\n") != nil {
 		return // it shows soon enough
 	}
-	ackAtOnce(w.raw)
+	tcp.AckAtOnce(w.raw)
 	w.ahead.answered = true // by the 1xx of the download
 	w.ahead.queue = append(w.ahead.queue, asked{line: line, at: time.Now(), behind: true})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/xfer-cli/xfer/auth"
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/tcp"
 )
 
 // Security is how TLS begins.
@@ -92,8 +93,7 @@ func (o *Options) dial(ctx context.Context, network, address string) (net.Conn, 
 	if o.DialContext != nil {
 		return o.DialContext(ctx, network, address)
 	}
-	var d net.Dialer
-	return d.DialContext(ctx, network, address)
+	return tcp.Dial(ctx, network, address)
 }
 
 // complete gives every field that was left out its default.

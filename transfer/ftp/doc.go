@@ -17,7 +17,6 @@
 //	control.go   interposer: the library's control connection
 //	wire.go      wire: the server's control connection, its replies and timers
 //	ahead.go     commands that are sent several at once
-//	ack_*.go     replies that are acknowledged at once
 //	reply.go     the parsers of single replies
 //	mode.go      passive and active: agreeing on a data connection
 //	early.go     ports that are asked for, and connections opened, ahead of time

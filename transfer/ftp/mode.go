@@ -13,6 +13,7 @@ import (
 
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/tcp"
 )
 
 // modes is how the data connections of a session are opened: what is wished,
@@ -403,14 +404,14 @@ func listen(local netip.Addr, ports PortRange) (net.Listener, error) {
 		return nil, errProxied
 	}
 	if ports == (PortRange{}) {
-		return net.Listen("tcp", netip.AddrPortFrom(local, 0).String())
+		return tcp.Listen("tcp", netip.AddrPortFrom(local, 0).String())
 	}
 	var errs []error
 	n := int(ports.Last) - int(ports.First) + 1
 	first := rand.IntN(max(1, n))
 	for i := range n {
 		port := ports.First + uint16((first+i)%n)
-		ln, err := net.Listen("tcp", netip.AddrPortFrom(local, port).String())
+		ln, err := tcp.Listen("tcp", netip.AddrPortFrom(local, port).String())
 		if err == nil {
 			return ln, nil
 		}

@@ -3,7 +3,6 @@ package sftp
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"sync"
@@ -40,15 +39,18 @@ type channel struct {
 
 // open starts an SFTP server on the connection. Errors are *ssh.OpenChannelError
 // when the server allows no more channels, errNotSFTP when there is no SFTP.
-func (c *connection) open(ctx context.Context) (*channel, error) {
+//
+// foretold, if not nil, are the extensions of a server that is known to take requests
+// before it has greeted: its greeting is not waited for.
+func (c *connection) open(ctx context.Context, from func() (slot, error), foretold []string) (*channel, error) {
 	ch, err := call(ctx, c, c.limits.Reply, func() (*channel, error) {
 		ch := &channel{conn: c, packet: safePacket, asked: make(chan struct{})}
-		at, err := c.slot()
+		at, err := from()
 		if err == nil {
 			err = ch.start(at, true)
 		}
 		if err == nil {
-			err = ch.greet()
+			err = ch.greet(foretold)
 		}
 		return ch, err
 	})
@@ -73,7 +75,7 @@ func (c *connection) another(ctx context.Context, from func() (slot, error)) (*c
 			return nil, err
 		}
 		go func() { _, _ = io.Copy(io.Discard, next.tap) }() // ends with the channel
-		_, err = next.tap.Write(binary.BigEndian.AppendUint32([]byte{0, 0, 0, 5, fxpInit}, 3))
+		_, err = next.tap.Write(request{0, 0, 0, 5, fxpInit}.uint32(protocolVersion))
 		return next, err
 	})
 }
@@ -113,12 +115,17 @@ func (ch *channel) start(at slot, confirm bool) error {
 }
 
 // greet agrees on the version.
-func (ch *channel) greet() (err error) {
+func (ch *channel) greet(foretold []string) (err error) {
 	began := time.Now()
+	if foretold != nil {
+		ch.tap.foretell(foretold)
+	}
 	if ch.paths, err = sftp.NewClientPipe(ch.tap, ch.tap); err != nil {
 		return ch.noSFTP(err)
 	}
-	ch.conn.sawRTT(time.Since(began))
+	if foretold == nil {
+		ch.conn.sawRTT(time.Since(began))
+	}
 	return nil
 }
 
@@ -183,7 +190,7 @@ func (ch *channel) lastWords() string {
 // that is silent about it for too long loses the connection, like any other.
 func (ch *channel) askLimits() {
 	defer close(ch.asked)
-	if _, ok := ch.paths.HasExtension("limits@openssh.com"); !ok {
+	if !ch.tap.offers("limits@openssh.com") {
 		return
 	}
 	f, err := ch.request(context.Background(), fxpExtendedReply, newRequest(fxpExtended).string("limits@openssh.com"))

@@ -23,6 +23,18 @@ type chunk struct {
 
 func (p *chunk) data() []byte { return p.raw[room : room+p.n] }
 
+// buffers are those of files that fit one packet: many at a time, and soon over.
+var buffers sync.Pool
+
+func buffer(n int) []byte {
+	if b, ok := buffers.Get().(*[]byte); ok && cap(*b) >= n {
+		return (*b)[:n]
+	}
+	return make([]byte, n)
+}
+
+func giveBack(b []byte) { buffers.Put(&b) }
+
 // chunks is the work list of one transfer, shared by all its workers on all its
 // channels. It hands out pieces in order, takes back those of a channel that was
 // lost, and knows the mark: everything below it is across, without a gap. The

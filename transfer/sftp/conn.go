@@ -34,6 +34,8 @@ type connection struct {
 	// watches over an answer.
 	moved, waiting atomic.Int64
 
+	watches sync.Pool // those of wait that are over
+
 	// lanes is how many channels are for file data, most how many the server allows,
 	// as far as is known; session.mu guards both.
 	lanes, most int
@@ -104,6 +106,14 @@ func (c *connection) alive() bool {
 	}
 }
 
+// leftByUs says whether we ended it, for another reason than silence.
+func (c *connection) leftByUs() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, silent := c.cut.(*stalled)
+	return c.cut != nil && !silent
+}
+
 // settle is how long SSH may take to notice what its channels have seen already.
 const settle = 200 * time.Millisecond
 
@@ -136,8 +146,13 @@ const patience = 10
 // only this wait is given up. If ctx ends, the wait does, and the connection
 // lives on.
 func (c *connection) wait(ctx context.Context, limit time.Duration, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	default:
+	}
 	watch := c.watch(limit)
-	defer watch.stop()
+	defer func() { watch.stop(); c.watches.Put(watch) }()
 	for rounds := 0; ; {
 		select {
 		case <-done:
@@ -172,7 +187,13 @@ type watch struct {
 // something, and hardly any wait takes so long.
 func (c *connection) watch(limit time.Duration) *watch {
 	c.waiting.Add(1)
-	return &watch{c: c, position: c.position, limit: limit, timer: time.NewTimer(limit / 4)}
+	w, ok := c.watches.Get().(*watch)
+	if !ok {
+		return &watch{c: c, position: c.position, limit: limit, timer: time.NewTimer(limit / 4)}
+	}
+	w.limit, w.begun = limit, false
+	w.timer.Reset(limit / 4)
+	return w
 }
 
 func (w *watch) stop() {

@@ -184,8 +184,7 @@ func (d *diagnosis) permission() *finding {
 	if d.fault.Code != fxPermission {
 		return nil
 	}
-	_, posixRename := d.s.control.paths.HasExtension("posix-rename@openssh.com")
-	_, fsync := d.s.control.paths.HasExtension("fsync@openssh.com")
+	posixRename, fsync := d.s.control.tap.offers("posix-rename@openssh.com"), d.s.control.tap.offers("fsync@openssh.com")
 	writes := d.writes()
 	switch {
 	case writes && d.space != nil && !posixRename && !fsync:

@@ -17,6 +17,7 @@ import (
 	"github.com/xfer-cli/xfer/auth"
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
+	"github.com/xfer-cli/xfer/transfer/tcp"
 )
 
 // Options say how to reach a server and what it may be asked.
@@ -38,8 +39,8 @@ type Options struct {
 	// Further, if not nil, is Hints.Further: a file that takes long may be carried
 	// over several connections.
 	Further func(ctx context.Context, dial func(context.Context) error) (release func(), err error)
-	// DialContext opens the connection, in place of net.Dialer: a proxy, a
-	// Command. nil dials TCP.
+	// DialContext opens the connection, in place of tcp.Dial: a proxy, a
+	// Command.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Jump is the host through which Address is reached, by way of its own Jump
 	// (ProxyJump). nil: directly.
@@ -109,16 +110,14 @@ func Dial(ctx context.Context, o Options) (transfer.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	ch, err := c.open(ctx)
-	if err != nil {
+	s := newSession(c, o)
+	if err := s.start(ctx); err != nil {
 		defer c.abort(net.ErrClosed)
 		f := (&channel{conn: c}).fault(policy.Connect, "channel", "", err)
 		f.Protocol, f.Host = policy.SSH, o.host()
 		f.Text = cmp.Or(f.Text, policy.Sanitize(f.Err.Error()))
 		return nil, f
 	}
-	s := newSession(c, ch, o)
-	s.expect(ctx, o.Need)
 	o.Log.Debug("sftp_session", "host", o.Address, "software", s.software(), "rtt", time.Duration(c.rtt.Load()))
 	return s, nil
 }
@@ -134,7 +133,7 @@ func (o *Options) setDefaults() {
 		}
 	}
 	if o.DialContext == nil {
-		o.DialContext = (&net.Dialer{}).DialContext
+		o.DialContext = tcp.Dial
 	}
 	if o.Warn == nil {
 		o.Warn = func(string) {}
@@ -207,6 +206,7 @@ func connect(ctx context.Context, o *Options, beside *connection) (*connection, 
 	}
 	config.HostKeyCallback = func(host string, remote net.Addr, key ssh.PublicKey) error {
 		hostKey = key
+		s.turns.begin()
 		return check(host, remote, key)
 	}
 	conn, channels, requests, err := ssh.NewClientConn(s, o.knownAs(), config)
@@ -218,6 +218,7 @@ func connect(ctx context.Context, o *Options, beside *connection) (*connection, 
 	o.warnOutdated(conn, attempt)
 	c := newConnection(ssh.NewClient(conn, channels, requests), s, o)
 	c.hostKey, c.repeatable = hostKey, attempt.Repeatable()
+	c.rtt.Store(int64(s.turns.end()))
 	return c, nil
 }
 

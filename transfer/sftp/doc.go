@@ -21,6 +21,7 @@
 //	conn.go      connection: one login; waits with limits
 //	channel.go   channel: one SFTP server on a connection
 //	tap.go       the packets of a channel, both ways
+//	greeting.go  requests that need not wait for the server's greeting
 //	wire.go      the encoding
 //	session.go   transfer.Session on all that
 //	list.go      listings, as they arrive

@@ -49,13 +49,14 @@ func (s *session) getSmall(ctx context.Context, path string, off int64, out *out
 	if err := wait(ctx, out.dst.Wait, int(want)); err != nil {
 		return 0, true, err
 	}
-	buf := make([]byte, want)
+	buf := buffer(int(want))
 	read := f.startRead(int(want), off, func() []byte { return buf })
 	looked := ch.tap.start(newRequest(fxpFstat).string(f.handle), nil)
 
 	if err := ch.conn.wait(ctx, ch.conn.limits.Idle, read.done); err != nil {
 		return 0, true, ch.fault(policy.Data, "read", path, err)
 	}
+	defer giveBack(buf)
 	m, err := read.data()
 	if err != nil {
 		return 0, true, ch.fault(policy.Data, "read", path, err)

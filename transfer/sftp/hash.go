@@ -16,38 +16,29 @@ import (
 // per second: it says nothing until it is done.
 const hashRate = 5 << 20
 
-// hashers are the ways to have the server compute a digest, in the order in
-// which they are tried.
-var hashers = []struct {
+// hasher is a way to have the server compute a digest.
+type hasher struct {
 	name string // of the extension in SSH_FXP_VERSION
-	ask  func(s *session, ctx context.Context, path string, n int64, limit time.Duration) (transfer.Digest, error)
-}{
-	{"check-file", (*session).checkFile},
-	{execHash, (*session).sumByShell},
-	{"md5-hash", (*session).md5Hash},
+	ask  func(ctx context.Context, path string, n int64, limit time.Duration) (transfer.Digest, error)
 }
 
 // execHash stands for the program sha256sum; it is no extension.
 const execHash = "exec"
 
-func (s *session) offersHash(name string) bool {
-	switch name {
-	case execHash:
-		return s.o.Shell && s.can(execHash, "")
-	case "check-file": // some announce the requests instead
-		return s.can(name, name) || s.can(name, "check-file-name")
-	default:
-		return s.can(name, name)
+// hashers are those that the server offers, in the order in which they are tried.
+// s.mu is held.
+func (s *session) hashers() (all []hasher) {
+	// Some announce the requests of check-file instead.
+	if s.offers("check-file", "check-file") || s.offers("check-file", "check-file-name") {
+		all = append(all, hasher{"check-file", s.checkFile})
 	}
-}
-
-func (s *session) canHash() bool {
-	for _, h := range hashers {
-		if s.offersHash(h.name) {
-			return true
-		}
+	if s.o.Shell && s.offers(execHash, "") {
+		all = append(all, hasher{execHash, s.sumByShell})
 	}
-	return false
+	if s.offers("md5-hash", "md5-hash") {
+		all = append(all, hasher{"md5-hash", s.md5Hash})
+	}
+	return all
 }
 
 // hash has the server compute a digest of the first n bytes of a file, of all of
@@ -68,11 +59,11 @@ func (s *session) hash(ctx context.Context, path string, n int64) (transfer.Dige
 		}
 	}
 	limit := s.conn.limits.Final + time.Duration(max(n, info.Size, 0)/hashRate)*time.Second
-	for _, h := range hashers {
-		if !s.offersHash(h.name) {
-			continue
-		}
-		digest, err := h.ask(s, ctx, path, n, limit)
+	s.mu.Lock()
+	offered := s.hashers()
+	s.mu.Unlock()
+	for _, h := range offered {
+		digest, err := h.ask(ctx, path, n, limit)
 		if err == nil {
 			return digest, nil
 		}

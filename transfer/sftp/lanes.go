@@ -117,25 +117,33 @@ func (s *session) lane(ctx context.Context) chan *channel {
 
 // slot gives a channel on which no server runs yet: one that was reserved, or another.
 func (s *session) slot() (slot, error) {
-	if s.slots != nil {
-		if at, ok := <-s.slots; ok {
-			return at, nil
-		}
-		if s.full != nil {
-			return slot{}, s.full
-		}
+	if at, ok := <-s.slots; ok {
+		return at, nil
+	}
+	if s.full != nil {
+		return slot{}, s.full
 	}
 	return s.conn.slot()
 }
 
-// reserve opens the channels that a large file would want; no server is started on
-// them. If it is known that fewer are allowed, no more are asked for: OpenSSH logs
+// atOnce is how many channels are opened together, when a transfer of size bytes comes
+// first: one for the session, and those that the transfer will want. Of a file whose
+// size is not known they are all that there may be, but only where a round trip is
+// worth it. If it is known that fewer are allowed, no more are asked for: OpenSSH logs
 // each refusal as an error.
-func (s *session) reserve() {
-	n := s.conn.most
-	if allowed, err := strconv.Atoi(s.o.Facts[factChannels].Value); err == nil {
-		n = max(0, min(n, allowed-1))
+func (s *session) atOnce(size int64) int {
+	n := 1 + s.wanted(size)
+	if size < 0 && s.conn.rtt.Load() >= int64(far) {
+		n = 1 + s.conn.most
 	}
+	if allowed, err := strconv.Atoi(s.o.Facts[factChannels].Value); err == nil {
+		n = max(1, min(n, allowed))
+	}
+	return n
+}
+
+// reserve opens n channels, on which nothing runs yet.
+func (s *session) reserve(n int) {
 	given := 0
 	s.slots = make(chan slot, n)
 	var asked sync.WaitGroup
@@ -156,20 +164,16 @@ func (s *session) reserve() {
 		asked.Wait()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if refused, ok := errors.AsType[*ssh.OpenChannelError](s.full); ok {
-			s.facts[factChannels] = transfer.Fact{Value: strconv.Itoa(given + 1), Reason: policy.Sanitize(refused.Error()), At: time.Now()}
+		if refused, ok := errors.AsType[*ssh.OpenChannelError](s.full); ok && given > 0 {
+			s.facts[factChannels] = transfer.Fact{Value: strconv.Itoa(given), Reason: policy.Sanitize(refused.Error()), At: time.Now()}
 		}
 		close(s.slots)
 	}()
 }
 
-// expect asks for the channels that a transfer of size bytes will want. They are
-// there when it begins: far away that takes two round trips, and the server
-// starts a process for each.
+// expect starts servers on the channels that a transfer of size bytes will want. They
+// are there when it begins.
 func (s *session) expect(ctx context.Context, size int64) {
-	if size < 0 && s.conn.rtt.Load() >= int64(far) {
-		s.reserve()
-	}
 	var lanes []chan *channel
 	for range s.wanted(size) {
 		lanes = append(lanes, s.lane(ctx))
@@ -469,6 +473,9 @@ func (b *bulk) openLane(ctx context.Context, lane chan *channel) (*file, error) 
 			return nil, errNoLane
 		}
 		f, err := b.open(ctx, ch)
+		if err == nil {
+			b.s.pipelines()
+		}
 		switch {
 		case err == nil:
 		case ch.usable() || !ch.conn.alive():

@@ -158,18 +158,26 @@ func TestReservedChannels(t *testing.T) {
 			srv := startLab(t, lab.SFTPConfig{
 				Quirks: lab.Quirks{MaxSessions: tt.sessions}, Script: []lab.Rule{{On: "subsystem", Do: lab.Wait(0)}},
 			})
-			s := dialLab(t, srv, func(o *Options) {
+			o := labOptions(srv, func(o *Options) {
+				o.Need = tt.need
 				if tt.known != "" {
 					o.Facts = transfer.Facts{factChannels: {Value: tt.known}}
 				}
 			})
-			s.conn.rtt.Store(int64(tt.rtt))
-			s.expect(t.Context(), tt.need)
-			if s.slots != nil {
-				soon(t, s, "answers", func() bool {
-					return len(s.slots) == min(tt.asked, tt.sessions)-1 && s.facts[factChannels].Value == tt.learned
-				})
+			o.setDefaults()
+			c, err := connect(t.Context(), &o, nil)
+			if err != nil {
+				t.Fatal(describe(err))
 			}
+			s := newSession(c, o)
+			defer s.Close()
+			c.rtt.Store(int64(tt.rtt))
+			if err := s.start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			soon(t, s, "answers", func() bool {
+				return len(s.slots) == min(tt.asked, tt.sessions)-1 && s.facts[factChannels].Value == tt.learned
+			})
 			if n := srv.Log().Count("channel"); n != tt.asked {
 				t.Errorf("%d channels were asked for, want %d", n, tt.asked)
 			}

@@ -23,6 +23,8 @@ func (s *session) Put(ctx context.Context, path string, off int64, src transfer.
 	if err != nil {
 		return 0, err
 	}
+	in.begun = s.takeBegun(path)
+	defer in.release()
 	size := safePacket
 	if in.end == unknownEnd || in.end-off <= bestPacket {
 		size = s.control.packetFor(ctx, in.end-off)
@@ -34,6 +36,7 @@ func (s *session) Put(ctx context.Context, path string, off int64, src transfer.
 	put := s.putLarge
 	if whole && off == 0 {
 		put = s.putSmall
+		defer giveBack(in.head.raw) // what was sent of it has been copied
 	}
 	s.mu.Lock()
 	delete(s.timed, path)
@@ -80,8 +83,7 @@ func (s *session) putSmall(ctx context.Context, path string, _ int64, in *input)
 
 // syncs says whether files are to be written to the disk before they are closed.
 func (s *session) syncs() bool {
-	_, can := s.control.paths.HasExtension("fsync@openssh.com")
-	return can && s.o.Sync
+	return s.o.Sync && s.control.tap.offers("fsync@openssh.com")
 }
 
 // putLarge sends pieces over one or more channels.
@@ -94,7 +96,7 @@ func (s *session) putLarge(ctx context.Context, path string, off int64, in *inpu
 	}
 	working := b.prepare(ctx)
 	b.ask(working)
-	f, err := s.control.openForPut(ctx, path, off, in.src.Mode)
+	f, err := in.open(ctx, s.control, path, off)
 	if fault, ok := err.(*policy.Fault); ok && off > 0 && (fault.Code == fxUnsupported || fault.Code == fxFailure) {
 		// Object stores write a file once, from its start (AWS Transfer, Azure);
 		// others don't shorten one.
@@ -284,6 +286,8 @@ type input struct {
 	end  int64
 	// head is the first piece, if it had to be read to know what follows.
 	head *chunk
+	// begun is the target, if it is open already.
+	begun *file
 }
 
 func newInput(src transfer.Source, off int64) (*input, error) {
@@ -307,6 +311,22 @@ func newInput(src transfer.Source, off int64) (*input, error) {
 	return in, nil
 }
 
+// open gives the target, opened.
+func (in *input) open(ctx context.Context, ch *channel, path string, off int64) (f *file, err error) {
+	if in.begun == nil || off > 0 {
+		return ch.openForPut(ctx, path, off, in.src.Mode)
+	}
+	f, in.begun = in.begun, nil
+	return f, nil
+}
+
+// release closes a target that was opened and is not needed.
+func (in *input) release() {
+	if in.begun != nil {
+		in.begun.letGo()
+	}
+}
+
 // readAhead reads the first piece if it may be all there is; whole says that it
 // is. A stream may make us wait: if ctx ends meanwhile, the read is left behind.
 func (in *input) readAhead(ctx context.Context, off int64, size int) (whole bool, err error) {
@@ -314,7 +334,7 @@ func (in *input) readAhead(ctx context.Context, off int64, size int) (whole bool
 		return false, nil
 	}
 	p := &chunk{off: off, n: int(min(int64(size), in.end-off))}
-	p.raw = make([]byte, room+p.n)
+	p.raw = buffer(room + p.n)
 	type outcome struct {
 		n   int
 		err error

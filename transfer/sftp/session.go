@@ -35,9 +35,13 @@ type session struct {
 	dialled int             // how many of those were asked for
 	// lookAgain is lookAgain, but for tests.
 	lookAgain time.Duration
-	refused   map[string]bool // abilities that the server does not have
-	facts     transfer.Facts  // those of them that this session has found out
-	ours      string          // the file that was put last
+	refused   map[string]bool  // abilities that the server does not have
+	extras    *transfer.Extras // nil until they are asked for, and again when one is refused
+	greeting  *[]string        // the tap's extensions that extras are of
+	facts     transfer.Facts   // those of them that this session has found out
+	ours      string           // the file that was put last
+	// begun are the files that begin has opened, for the Put that comes next.
+	begun map[string]*file
 	// timed are the files to which Put gave their time already.
 	timed map[string]timing
 
@@ -56,8 +60,8 @@ type timing struct {
 	inDoubt bool
 }
 
-func newSession(c *connection, control *channel, o Options) *session {
-	s := &session{o: o, conn: c, control: control, lookAgain: lookAgain, refused: map[string]bool{}, facts: transfer.Facts{}, timed: map[string]timing{}}
+func newSession(c *connection, o Options) *session {
+	s := &session{o: o, conn: c, lookAgain: lookAgain, refused: map[string]bool{}, facts: transfer.Facts{}, begun: map[string]*file{}, timed: map[string]timing{}}
 	if c.most = maxSessions - 1; o.Shell {
 		c.most-- // for programs
 	}
@@ -67,6 +71,18 @@ func newSession(c *connection, control *channel, o Options) *session {
 		}
 	}
 	return s
+}
+
+// start opens the channels that are wanted first.
+func (s *session) start(ctx context.Context) (err error) {
+	n := s.atOnce(s.o.Need)
+	s.conn.rtt.Store(0) // what comes now measures it better than the login
+	s.reserve(n)
+	if s.control, err = s.conn.open(ctx, s.slot, foretold(s.o.Facts)); err != nil {
+		return err
+	}
+	s.expect(ctx, s.o.Need)
+	return nil
 }
 
 // noAbility begins the name of a fact about what a server does not do.
@@ -86,7 +102,11 @@ func (s *session) look(ctx context.Context, op string, kind byte, path string) (
 		return transfer.Info{}, err
 	}
 	a, err := s.control.attrs(ctx, newRequest(kind).string(path))
-	_, name := transfer.Split(path)
+	return s.seen(ctx, op, path, a, err)
+}
+
+// seen is what the answer to a STAT or LSTAT says.
+func (s *session) seen(ctx context.Context, op, path string, a attrs, err error) (transfer.Info, error) {
 	if err != nil {
 		f := s.control.fault(policy.Command, op, path, err)
 		if is(err, fxFailure) && s.isUnlisted(ctx, path) {
@@ -94,7 +114,46 @@ func (s *session) look(ctx context.Context, op string, kind byte, path string) (
 		}
 		return transfer.Info{}, f
 	}
+	_, name := transfer.Split(path)
 	return a.info(name, ""), nil
+}
+
+// begin is Extras.Begin: STAT, and behind it the OPEN of the Put that comes next. A
+// server that works on several requests at once may be done with the second first:
+// then it tells of the file that we have made, which is of no use.
+func (s *session) begin(ctx context.Context, path string, mode fs.FileMode) (transfer.Info, error) {
+	if err := cmp.Or(transfer.ValidPath(path), ctx.Err()); err != nil {
+		return s.Stat(ctx, path) // says so
+	}
+	ch := s.control
+	looked := ch.tap.start(newRequest(fxpStat).string(path), nil)
+	f, openErr := ch.openNew(ctx, path, openWrite|openCreate, mode) // whoever puts it says why it can't be
+	if err := ch.conn.wait(ctx, ch.conn.limits.Reply, looked.done); err != nil {
+		return transfer.Info{}, ch.fault(policy.Command, "stat", path, err)
+	}
+	a, err := looked.attrs()
+	switch {
+	case openErr != nil:
+	case is(err, fxNoSuchFile):
+		s.mu.Lock()
+		s.begun[path] = f
+		s.mu.Unlock()
+	default:
+		f.letGo()
+		if err != nil {
+			return s.Stat(ctx, path) // now that it is there
+		}
+	}
+	return s.seen(ctx, "stat", path, a, err)
+}
+
+// takeBegun gives the file that begin has opened, nil if it has not.
+func (s *session) takeBegun(path string) *file {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.begun[path]
+	delete(s.begun, path)
+	return f
 }
 
 // isUnlisted says whether the nearest directory that can be read does not hold
@@ -170,6 +229,9 @@ func (s *session) Remove(ctx context.Context, path string) error {
 	if err := transfer.ValidPath(path); err != nil {
 		return err
 	}
+	if f := s.takeBegun(path); f != nil {
+		f.letGo() // Windows keeps what is open
+	}
 	_, err := s.control.request(ctx, fxpStatus, newRequest(fxpRemove).string(path))
 	if err != nil {
 		return unconfirmed(s.control.fault(policy.Command, "remove", path, err))
@@ -224,53 +286,75 @@ func learn[T any](ctx context.Context, s *session, op, path string, f func(*sftp
 func (s *session) refuse(ability string, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refused[ability] = true
+	s.refused[ability], s.extras = true, nil
 	s.facts[noAbility+ability] = transfer.Fact{Value: "refused", Reason: policy.Sanitize(why.Error()), At: time.Now()}
 }
 
 // learned is Extras.Facts.
 func (s *session) learned() transfer.Facts {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.facts)
+	facts := maps.Clone(s.facts)
+	s.mu.Unlock()
+	t := s.control.tap
+	if e := t.extensions.Load(); e != nil && canRemember(*e) {
+		facts[factExtensions] = transfer.Fact{Value: strings.Join(*e, " "), Reason: "its greeting", At: time.Now()}
+	}
+	if t.foretold && !t.answered.Load() && !s.control.usable() && !s.conn.leftByUs() {
+		facts[factPipelining] = transfer.Fact{
+			Value: pipeliningDropped, Reason: "no reply to a request that came before the greeting", At: time.Now(),
+		}
+	}
+	return facts
 }
 
 // Extras is of transfer.Session.
 func (s *session) Extras() transfer.Extras {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if greeting := s.control.tap.extensions.Load(); s.extras == nil || s.greeting != greeting {
+		x := s.offered()
+		s.extras, s.greeting = &x, greeting
+	}
+	x := *s.extras
+	x.PutVerifies, x.GetCompares = !s.cannotVerify.Load(), !s.differs.Load()
+	return x
+}
+
+// offered are the Extras without what a single transfer changes. s.mu is held.
+func (s *session) offered() transfer.Extras {
 	x := transfer.Extras{
+		Begin:         s.begin,
 		Lstat:         s.lstat,
 		Facts:         s.learned,
 		Parallel:      true,
 		Resume:        true,
-		NoPutResume:   !s.can("resume", ""),
+		NoPutResume:   !s.offers("resume", ""),
 		Spread:        spread,
-		PutVerifies:   !s.cannotVerify.Load(),
-		GetCompares:   !s.differs.Load(),
 		TimePrecision: time.Second,
 		Software:      s.software(),
 	}
-	if s.can("mtime", "") {
+	if s.offers("mtime", "") {
 		x.SetModTime = s.setModTime
 	}
-	if s.can("chmod", "") {
+	if s.offers("chmod", "") {
 		x.Chmod = s.chmod
 	}
-	if s.can("posix-rename", "posix-rename@openssh.com") {
+	if s.offers("posix-rename", "posix-rename@openssh.com") {
 		x.Replace = s.posixRename
 	}
-	if s.can("readlink", "") {
+	if s.offers("readlink", "") {
 		x.Readlink = s.readlink
 	}
-	if s.can("symlink", "") {
+	if s.offers("symlink", "") {
 		x.Symlink = s.symlink
 	}
-	if s.can("statvfs", "statvfs@openssh.com") {
+	if s.offers("statvfs", "statvfs@openssh.com") {
 		x.Space = s.space
 	}
-	if s.can("realpath", "") {
+	if s.offers("realpath", "") {
 		x.Realpath = s.realpath
 	}
-	if s.canHash() {
+	if len(s.hashers()) > 0 {
 		x.Hash = s.hash
 	}
 	if s.o.Probe != ProbeOff {
@@ -279,17 +363,17 @@ func (s *session) Extras() transfer.Extras {
 	return x
 }
 
-// can says whether the server offers the extension, if one is needed, and has
-// not refused the request.
+// offers says whether the server has the extension, if one is needed, and has not
+// refused the request. s.mu is held.
+func (s *session) offers(op, extension string) bool {
+	return !s.refused[op] && (extension == "" || s.control.tap.offers(extension))
+}
+
+// can is offers for who does not hold s.mu.
 func (s *session) can(op, extension string) bool {
-	if extension != "" {
-		if _, ok := s.control.paths.HasExtension(extension); !ok {
-			return false
-		}
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.refused[op]
+	return s.offers(op, extension)
 }
 
 // setModTime sets both times: version 3 knows no way to set only one.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -640,7 +641,8 @@ func TestTimeBeforeTheEnd(t *testing.T) {
 			tap, _ := tapOn(tt.answers)
 			never := transfer.WithTimeout(time.Hour)
 			ch := &channel{conn: &connection{limits: never}, tap: tap, paths: &sftp.Client{}}
-			s := newSession(ch.conn, ch, Options{})
+			s := newSession(ch.conn, Options{})
+			s.control = ch
 			fl := &flight{path: "p"}
 			s.startFinish(fl, slices.Repeat([]*file{{ch, "h"}}, tt.handles), &transfer.Source{ModTime: then, Temporary: tt.temporary})
 			if _, err := drain(tap); err != io.EOF {
@@ -742,5 +744,100 @@ func TestModes(t *testing.T) {
 		if got := fileMode(m); got != want {
 			t.Errorf("%o: %v, want %v", m, got, want)
 		}
+	}
+}
+
+// TestBegin: a look at what is to be put opens it with the same flight, and the Put
+// that comes next takes that handle.
+func TestBegin(t *testing.T) {
+	root := t.TempDir()
+	srv := startLab(t, lab.SFTPConfig{Root: root})
+	s := dialLab(t, srv, func(o *Options) { o.Sync = true })
+	data := content(3 << 20)
+	src := sourceOf(data)
+	src.Mode = 0o640
+	if _, err := s.Extras().Begin(t.Context(), "/f", src.Mode); !transfer.IsMissing(err) {
+		t.Fatal(describe(err))
+	}
+	if n, err := s.Put(t.Context(), "/f", 0, src); err != nil || n != int64(len(data)) {
+		t.Fatalf("put: %d, %s", n, describe(err))
+	}
+	sameBytes(t, "put", onDisk(t, root, "f"), data)
+	if info, err := os.Stat(filepath.Join(root, "f")); err != nil || info.Mode().Perm() != 0o640 && runtime.GOOS != "windows" {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if n := opens(srv, "/f"); n != 1+len(s.idle) {
+		t.Errorf("%d handles, want one and one for each of %d further channels", n, len(s.idle))
+	}
+
+	// What is there is not opened for longer than the look takes, nor what nobody puts.
+	for name, then := range map[string]func() error{
+		"f": func() error { return nil },
+		"g": func() error { return s.Remove(t.Context(), "/g") },
+		"h": func() error { _, err := s.Put(t.Context(), "/h", 0, sourceOf(content(10))); return err },
+	} {
+		closed, opened := srv.Log().Count("CLOSE"), srv.Log().Count("OPEN")
+		if _, err := s.Extras().Begin(t.Context(), "/"+name, 0); (err == nil) != (name == "f") {
+			t.Fatal(describe(err))
+		}
+		if err := then(); err != nil {
+			t.Fatal(describe(err))
+		}
+		soon(t, s, "the end of all handles of "+name, func() bool {
+			return srv.Log().Count("OPEN") > opened && srv.Log().Count("CLOSE")-closed == srv.Log().Count("OPEN")-opened
+		})
+	}
+	if len(s.begun) != 0 {
+		t.Errorf("%d files are still begun", len(s.begun))
+	}
+	sameBytes(t, "f", onDisk(t, root, "f"), data)
+}
+
+// TestBeginIsOneFlight: the OPEN does not wait for what the STAT says.
+func TestBeginIsOneFlight(t *testing.T) {
+	srv := startLab(t, lab.SFTPConfig{Script: []lab.Rule{{On: "STAT", Do: lab.Ignore()}}})
+	s := dialLab(t, srv)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error)
+	go func() {
+		_, err := s.Extras().Begin(ctx, "/f", 0)
+		done <- err
+	}()
+	wait, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	if err := srv.Await(wait, func(l lab.Log) bool { return l.Count("OPEN") == 1 }); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	wantFault(t, <-done, policy.Fault{Phase: policy.Command, Op: "stat", Cause: policy.CauseCancelled})
+}
+
+// TestBeginOnOddServers: what can't be opened is told by the Put, and a server that
+// has no word for "missing" has the file after all.
+func TestBeginOnOddServers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		config  lab.SFTPConfig
+		missing bool
+		put     *policy.Fault
+	}{
+		"read-only":               {lab.SFTPConfig{Quirks: lab.Quirks{ReadOnly: true}}, true, &policy.Fault{Phase: policy.Data, Op: "open", Code: fxPermission}},
+		"4 to everything":         {lab.SFTPConfig{Quirks: lab.Quirks{Codes: map[uint32]uint32{fxNoSuchFile: fxFailure}}}, false, nil},
+		"refuses without a start": {lab.SFTPConfig{Quirks: lab.Quirks{Refuse: map[string]uint32{"OPEN+EXISTING": fxFailure}}}, true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := startLab(t, tt.config)
+			s := dialLab(t, srv)
+			info, err := s.Extras().Begin(t.Context(), "/f", 0)
+			if transfer.IsMissing(err) != tt.missing || !tt.missing && (err != nil || info.Size != 0) {
+				t.Errorf("%+v, %s", info, describe(err))
+			}
+			_, err = s.Put(t.Context(), "/f", 0, sourceOf(content(1<<20)))
+			if tt.put != nil {
+				wantFault(t, err, *tt.put)
+			} else if err != nil {
+				t.Error(describe(err))
+			}
+		})
 	}
 }

@@ -2,12 +2,14 @@ package sftp
 
 import (
 	"bufio"
-	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/xfer-cli/xfer/transfer/tcp"
 )
 
 const (
@@ -27,6 +29,7 @@ type socket struct {
 	net.Conn
 	in       *bufio.Reader
 	received atomic.Int64 // bytes, in all
+	turns    turns
 
 	mu             sync.Mutex
 	greeting       []byte // the first of what the server sent
@@ -39,27 +42,69 @@ type socket struct {
 // newSocket wraps conn. dead is how long sent data may stay unacknowledged
 // before the system gives the connection up, where it can do that.
 func newSocket(conn net.Conn, dead time.Duration) *socket {
-	in := io.Reader(conn)
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		in = prompt{tcp}
-		setUserTimeout(tcp, dead)
+	tcp.SetUserTimeout(conn, dead)
+	if c, ok := conn.(*net.TCPConn); ok {
 		// An error means that the system has no such setting; SSH's own
 		// keepalive does the same.
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: dead / 2, Interval: max(time.Second, dead/6), Count: 3})
+		_ = c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: dead / 2, Interval: max(time.Second, dead/6), Count: 3})
 	}
-	s := &socket{Conn: conn, in: bufio.NewReaderSize(in, readBuffer), flusher: make(chan struct{})}
+	s := &socket{
+		Conn: conn, flusher: make(chan struct{}),
+		pending: make([]byte, 0, 2*writeBuffer), spare: make([]byte, 0, 2*writeBuffer),
+	}
+	s.in = bufio.NewReaderSize(prompt{s}, readBuffer)
 	s.changed = sync.NewCond(&s.mu)
 	go s.flush()
 	return s
 }
 
 // prompt acknowledges what it reads without delay.
-type prompt struct{ *net.TCPConn }
+type prompt struct{ *socket }
 
-func (c prompt) Read(p []byte) (int, error) {
-	n, err := c.TCPConn.Read(p)
-	acknowledge(c.TCPConn)
+func (s prompt) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	tcp.AckAtOnce(s.Conn)
+	s.turns.heard()
 	return n, err
+}
+
+// turns measures the round trip of a dialogue, in which each side waits for the other.
+// What the peer says unasked makes it too short.
+type turns struct {
+	on       atomic.Bool
+	mu       sync.Mutex
+	asked    time.Time // zero once the answer has come
+	shortest time.Duration
+}
+
+func (t *turns) begin() { t.on.Store(true) }
+
+// end gives the shortest turn, 0 if there was none.
+func (t *turns) end() time.Duration {
+	t.on.Store(false)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.shortest
+}
+
+func (t *turns) said() {
+	if t.on.Load() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.asked = time.Now()
+	}
+}
+
+func (t *turns) heard() {
+	if !t.on.Load() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if d := time.Since(t.asked); !t.asked.IsZero() && (t.shortest == 0 || d < t.shortest) {
+		t.shortest = d
+	}
+	t.asked = time.Time{}
 }
 
 // Read is as of net.Conn.
@@ -100,10 +145,15 @@ func (s *socket) flush() {
 		if s.err != nil {
 			return
 		}
+		// Many are about to write at once, and their packets go together.
+		s.mu.Unlock()
+		runtime.Gosched()
+		s.mu.Lock()
 		out := s.pending
 		s.pending, s.spare = s.spare[:0], nil
 		s.changed.Broadcast()
 		s.mu.Unlock()
+		s.turns.said()
 		_, err := s.Conn.Write(out)
 		s.mu.Lock()
 		s.spare = out[:0]
@@ -129,12 +179,7 @@ func (s *socket) Close() error {
 
 // arrived is how many bytes have reached the other side, as far as the system
 // tells. On a slow link it is all that moves.
-func (s *socket) arrived() int64 {
-	if tcp, ok := s.Conn.(*net.TCPConn); ok {
-		return acknowledged(tcp)
-	}
-	return 0
-}
+func (s *socket) arrived() int64 { return tcp.Acknowledged(s.Conn) }
 
 // said is the first of what the server sent.
 func (s *socket) said() []byte {

@@ -35,10 +35,17 @@ func TestAcknowledgesAtOnce(t *testing.T) {
 		if _, err := io.ReadFull(s, make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
-		quick := 0
-		control(ours.(*net.TCPConn), func(fd int) { quick, err = unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK) })
-		if err != nil || quick == 0 {
-			t.Fatalf("TCP_QUICKACK is %d, %v", quick, err)
+		raw, err := ours.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = raw.Control(func(fd uintptr) {
+			if quick, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK); err != nil || quick == 0 {
+				t.Errorf("TCP_QUICKACK is %d, %v", quick, err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 		if _, err := s.Write([]byte{0}); err != nil {
 			t.Fatal(err)

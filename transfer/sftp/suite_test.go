@@ -15,7 +15,7 @@ import (
 // openssh is what a session on OpenSSH offers.
 var openssh = transfertest.Abilities{
 	Protocol: policy.SFTP, SetModTime: true, Chmod: true, Replace: true, Links: true, Space: true,
-	Realpath: true, Parallel: true, Resume: true, GetCompares: true, TimePrecision: time.Second, Truncates: true, NameMax: 255,
+	Realpath: true, Parallel: true, Resume: true, GetCompares: true, Begin: true, TimePrecision: time.Second, Truncates: true, NameMax: 255,
 }
 
 func TestSuiteOnLab(t *testing.T) {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/xfer-cli/xfer/policy"
 )
@@ -47,6 +49,13 @@ type tap struct {
 	rest   int    // bytes of the library's packet that are still to come
 	turns  int    // how many of our requests have been answered
 	opened bool   // SSH_FXP_VERSION has come
+	// foretold: the library has got a greeting before the server's came.
+	foretold bool
+
+	// extensions are those of the greeting, the foretold one until there is another.
+	extensions atomic.Pointer[[]string]
+	// answered: something has come behind the greeting.
+	answered atomic.Bool
 
 	// Only the library's writers, one at a time, use this.
 	held []byte // of a packet that is not complete
@@ -109,20 +118,22 @@ func (t *tap) next() error {
 		return err
 	}
 	length, kind := int(binary.BigEndian.Uint32(t.head[:4])), t.head[4]
-	if length > maxPacket || length < 5 || !t.opened && kind != fxpVersion {
-		if !t.opened {
-			return t.notSFTP()
-		}
+	switch {
+	case !t.opened && (length > maxPacket || length < 5 || kind != fxpVersion):
+		return t.notSFTP()
+	case !t.opened:
+		return t.greeting(length)
+	case length > maxPacket || length < 5:
 		return fmt.Errorf("%w: type %d, length %d", errMalformed, kind, length)
 	}
+	t.answered.Store(true)
 	if _, err := io.ReadFull(t.in, t.head[5:headerLen]); err != nil {
 		return err
 	}
 	rest := length - (headerLen - 4)
-	if id := binary.BigEndian.Uint32(t.head[5:]); t.opened && id >= ownIDs {
+	if id := binary.BigEndian.Uint32(t.head[5:]); id >= ownIDs {
 		return t.deliver(id, kind, rest)
 	}
-	t.opened = true
 	t.ready, t.rest = t.head[:headerLen], rest
 	if kind == fxpStatus && rest >= 4 {
 		if _, err := io.ReadFull(t.in, t.head[headerLen:]); err != nil {
@@ -134,6 +145,48 @@ func (t *tap) next() error {
 		t.ready, t.rest = t.head[:], rest-4
 	}
 	return nil
+}
+
+// foretell gives the library the greeting that is expected, so that requests may
+// follow ours at once. To be called before anything is read.
+func (t *tap) foretell(extensions []string) {
+	r := request{0, 0, 0, 0, fxpVersion}.uint32(protocolVersion)
+	for _, name := range extensions {
+		r = r.string(name).string("")
+	}
+	binary.BigEndian.PutUint32(r, uint32(len(r)-4))
+	t.ready, t.foretold = r, true
+	t.extensions.Store(&extensions)
+}
+
+// greeting reads SSH_FXP_VERSION, for the library unless it has got one.
+func (t *tap) greeting(length int) error {
+	b := append(make([]byte, 0, 4+length), t.head[:5]...)[:4+length]
+	if _, err := io.ReadFull(t.in, b[5:]); err != nil {
+		return err
+	}
+	f := fields{b: b[5:]}
+	speaks := f.uint32()
+	extensions := []string{}
+	for len(f.b) > 0 && f.err == nil {
+		extensions = append(extensions, f.string())
+		f.string() // of no interest
+	}
+	t.extensions.Store(&extensions)
+	t.opened = true
+	switch {
+	case !t.foretold:
+		t.ready = b
+	case speaks != protocolVersion || f.err != nil:
+		return fmt.Errorf("%w: greeting of version %d", errMalformed, speaks)
+	}
+	return nil
+}
+
+// offers says whether the server has the extension.
+func (t *tap) offers(extension string) bool {
+	e := t.extensions.Load()
+	return e != nil && slices.Contains(*e, extension)
 }
 
 // notSFTP quotes what came instead of a packet.

@@ -14,6 +14,8 @@ import (
 
 // Packet types of draft-ietf-secsh-filexfer-02 §3.
 const (
+	protocolVersion = 3
+
 	fxpInit          = 1
 	fxpVersion       = 2
 	fxpOpen          = 3

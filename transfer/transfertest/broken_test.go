@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"slices"
@@ -54,6 +55,25 @@ var breakages = []struct {
 	{"put starts where the file stands", "put from a file", func(s *brokenSession) { s.putFromPosition = true }},
 	{"get ignores the offset", "get resumes", func(s *brokenSession) { s.getOffset = func(int64) int64 { return 0 } }},
 	{"get writes a file where it stands", "get into a file", func(s *brokenSession) { s.getToPosition = true }},
+	{"a look ahead empties the file", "put begun", func(s *brokenSession) {
+		s.extras = func(x *transfer.Extras) {
+			begin := x.Begin
+			x.Begin = func(ctx context.Context, p string, mode fs.FileMode) (transfer.Info, error) {
+				i, err := begin(ctx, p, mode)
+				if err == nil {
+					_, _ = s.Session.Put(ctx, p, 0, transfer.Source{R: strings.NewReader("")})
+				}
+				return i, err
+			}
+		}
+	}},
+	{"a look ahead finds what is not there", "put begun", func(s *brokenSession) {
+		s.extras = func(x *transfer.Extras) {
+			x.Begin = func(context.Context, string, fs.FileMode) (transfer.Info, error) {
+				return transfer.Info{Size: 7}, nil
+			}
+		}
+	}},
 	{"get takes any version", "get of a listed version", func(s *brokenSession) { s.anyVersion = true }},
 	{"no progress", "progress", func(s *brokenSession) { s.noProgress = true }},
 	{"source's error swallowed", "source fails", func(s *brokenSession) { s.swallows = true }},

@@ -115,6 +115,52 @@ func testPutDiscards(e *env) {
 	e.holds("shorter", content(size))
 }
 
+// testPutBegun: a look ahead of a Put changes nothing that is there, whether the Put
+// follows or not.
+func testPutBegun(e *env) {
+	begin := e.s.Extras().Begin
+	if begin == nil {
+		return // testExtras says whether that is right
+	}
+	none := func(name string) {
+		e.Helper()
+		if info, err := begin(e.ctx, e.path(name), 0); err != nil {
+			e.refused("nothing is there", err, policy.KindMissing)
+		} else if info.Size != 0 {
+			e.Errorf("nothing is there, and it has %d bytes", info.Size)
+		}
+	}
+	for _, size := range []int{0, 1000, 2_000_000} {
+		name := fmt.Sprint(size)
+		none(name)
+		e.put(name, content(size))
+		e.holds(name, content(size))
+
+		info, err := begin(e.ctx, e.path(name), 0)
+		e.must(err)
+		if info.Size != int64(size) || !info.IsRegular() {
+			e.Errorf("size %d of %d, mode %v", info.Size, size, info.Mode)
+		}
+		e.holds(name, content(size))
+		e.put(name, content(size+1))
+		e.holds(name, content(size+1))
+	}
+	// From an offset, and a Put that never comes.
+	if e.Can.Resume && !e.Can.NoPutResume {
+		e.put("part", content(500_000)[:300_000])
+		_, err := begin(e.ctx, e.path("part"), 0)
+		e.must(err)
+		e.putOn(e.s, e.path("part"), 300_000, whole(content(500_000)), 200_000)
+		e.holds("part", content(500_000))
+	}
+	none("gone")
+	e.must(e.s.Remove(e.ctx, e.path("gone")))
+	_, err := begin(e.ctx, e.path("no/such/directory"), 0)
+	e.refused("no directory", err, policy.KindMissing)
+	_, err = begin(e.ctx, e.path("a\nb"), 0)
+	e.isFault(err)
+}
+
 func testGetResumes(e *env) {
 	if !e.Can.Resume {
 		e.put("file", content(1000))

@@ -28,6 +28,7 @@ func testExtras(e *env) {
 		"Parallel":    {x.Parallel, e.Can.Parallel},
 		"Resume":      {x.Resume, e.Can.Resume},
 		"GetCompares": {x.GetCompares, e.Can.GetCompares},
+		"Begin":       {x.Begin != nil, e.Can.Begin},
 		// A Put from an offset fails then, see testPutResumes.
 		"NoPutResume": {x.NoPutResume, e.Can.NoPutResume},
 	} {

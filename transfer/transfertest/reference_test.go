@@ -76,7 +76,7 @@ func (m *memory) fixture() Fixture {
 		},
 		Can: Abilities{
 			Protocol: policy.SFTP, SetModTime: true, Chmod: true, Replace: true, Links: true, Space: true,
-			Realpath: true, Parallel: true, Resume: true, GetCompares: true, TimePrecision: time.Second, Truncates: true, NameMax: memoryNameMax,
+			Realpath: true, Parallel: true, Resume: true, GetCompares: true, Begin: true, TimePrecision: time.Second, Truncates: true, NameMax: memoryNameMax,
 		},
 	}
 }
@@ -445,6 +445,13 @@ func (s *memorySession) Extras() transfer.Extras {
 		return s.change(ctx, p, func(n *node) { n.mode = mode })
 	}
 	x.Replace = func(ctx context.Context, from, to string) error { return s.rename(ctx, from, to, true) }
+	x.Begin = func(ctx context.Context, p string, _ fs.FileMode) (transfer.Info, error) {
+		i, err := s.Stat(ctx, p)
+		if f, ok := err.(*policy.Fault); ok && f.Code == noSuchFile {
+			_, _ = s.Put(ctx, p, 0, transfer.Source{R: strings.NewReader("")}) // where it can
+		}
+		return i, err
+	}
 	x.Lstat = func(ctx context.Context, p string) (i transfer.Info, err error) {
 		err = s.enter(ctx, "lstat", p)
 		if err == nil {

@@ -74,7 +74,7 @@ func SSHD(tb testing.TB, o SSHDOptions) *Server {
 	s.Scheme, s.Host = transfer.SchemeSFTP, cmp.Or(o.Host, s.Host)
 	s.Can = Abilities{
 		Protocol: policy.SFTP, SetModTime: true, Chmod: true, Replace: true, Links: true, Space: true,
-		Realpath: true, Parallel: true, Resume: true, TimePrecision: time.Second, Truncates: true, NameMax: 255,
+		Realpath: true, Parallel: true, Resume: true, GetCompares: true, Begin: true, TimePrecision: time.Second, Truncates: true, NameMax: 255,
 	}
 	// sshd wants to find it, and the package leaves it to the init script.
 	must(tb, os.MkdirAll("/run/sshd", 0o755))

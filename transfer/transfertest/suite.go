@@ -46,7 +46,7 @@ type Abilities struct {
 	Protocol policy.Protocol
 	// These are the Extras of the same name; Links stands for Lstat, Readlink
 	// and Symlink.
-	SetModTime, Chmod, Replace, Links, Space, Realpath, Parallel, Resume, GetCompares bool
+	SetModTime, Chmod, Replace, Links, Space, Realpath, Parallel, Resume, GetCompares, Begin bool
 	// Lstat alone: the server knows no links, and says of each file what it is.
 	Lstat bool
 	// NoPutResume is as in the Extras.
@@ -91,6 +91,7 @@ var tests = []struct {
 	{name: "put over a longer file", run: testPutOver},
 	{name: "put resumes", run: testPutResumes},
 	{name: "put discards beyond the offset", run: testPutDiscards},
+	{name: "put begun", run: testPutBegun},
 	{name: "get resumes", run: testGetResumes},
 	{name: "get into a file", run: testGetIntoFile},
 	{name: "get of a listed version", run: testGetListed},
