@@ -52,6 +52,11 @@ var (
 	// together: lftp's list (ftp:auto-sync-mode).
 	saysOneAtATime = words(`Microsoft FTP Service|MadGoat|MikroTik`)
 
+	// saysPatient are those of servers that read no command while data moves, and
+	// answer it afterwards: vsftpd 3.0.3. proftpd 1.3.8 says 450 to one that comes
+	// then, pure-ftpd 1.0.50 throws it away.
+	saysPatient = words(`\(vsFTPd `)
+
 	// saysClientCert are the alerts about a certificate of ours, as package
 	// crypto/tls words them: a server has no other certificate to complain about.
 	saysClientCert = words(`certificate`)

@@ -407,15 +407,18 @@ func TestAlertCause(t *testing.T) {
 	}
 }
 
-func TestOneAtATime(t *testing.T) {
-	for greeting, want := range map[string]bool{
-		"220 Microsoft FTP Service":            true,
-		"220-Welcome\n220 MikroTik FTP server": true,
-		"220 (vsFTPd 3.0.3)":                   false,
-		"":                                     false,
+func TestGreetings(t *testing.T) {
+	for greeting, want := range map[string]struct{ oneAtATime, patient bool }{
+		"Microsoft FTP Service":                {true, false},
+		"Welcome\nMikroTik FTP server":         {true, false},
+		"(vsFTPd 3.0.3)":                       {false, true},
+		"ProFTPD Server (xfer) [127.0.0.1]":    {false, false},
+		"Welcome to vsFTPd's rival, pure-ftpd": {false, false},
+		"pyftpdlib 1.5.7 ready.":               {false, false},
+		"":                                     {false, false},
 	} {
-		if got := OneAtATime(greeting); got != want {
-			t.Errorf("%q: %t", greeting, got)
+		if one, patient := OneAtATime(greeting), Patient(greeting); one != want.oneAtATime || patient != want.patient {
+			t.Errorf("%q: %t, %t", greeting, one, patient)
 		}
 	}
 }

@@ -67,6 +67,10 @@ func ruleByText(f *Fault) string {
 // which come together.
 func OneAtATime(greeting string) bool { return saysOneAtATime.MatchString(greeting) }
 
+// Patient says whether a greeting is that of an FTP server that keeps a command which
+// comes while data moves until it has moved.
+func Patient(greeting string) bool { return saysPatient.MatchString(greeting) }
+
 // Truncated says whether the reply behind a listing tells that entries were left
 // out. Those must not be taken for deleted.
 func Truncated(reply string) bool { return saysTruncated.MatchString(reply) }

@@ -23,6 +23,8 @@ type ahead struct {
 	queue []asked
 	// off: everything is sent in its turn.
 	off bool
+	// patient: the server keeps what comes while data moves, see policy.Patient.
+	patient bool
 	// early: the reply that is waited for is to a command sent ahead; answered:
 	// there was one already in this flight.
 	early, answered bool
@@ -35,9 +37,10 @@ type ahead struct {
 type asked struct {
 	line  string
 	reply *reply
-	at    time.Time
 	// behind: it was asked behind a download, before the reply that ends that.
 	behind bool
+	// void: the answer is of no use.
+	void bool
 }
 
 // portLife is how long an agreed port is kept for a data connection that is still
@@ -48,7 +51,10 @@ const portLife = 10 * time.Second
 // no other command makes void.
 func (a asked) isPort() bool { return a.line == "EPSV" || a.line == "PASV" }
 
-func (a asked) stale() bool { return a.isPort() && time.Since(a.at) > portLife }
+// stale says whether the answer is of no use any more.
+func (a asked) stale() bool {
+	return a.void || a.isPort() && a.reply != nil && time.Since(a.reply.at) > portLife
+}
 
 // factAhead says whether the server takes several commands at once.
 const (
@@ -61,6 +67,7 @@ const (
 // decide, at the greeting, whether anything is sent ahead.
 func (a *ahead) decide(greeting string, facts transfer.Facts) {
 	a.off = remembered(facts, factAhead) == aheadDropped || policy.OneAtATime(greeting)
+	a.patient = policy.Patient(greeting)
 }
 
 // works says whether the server is known to take several commands at once.
@@ -116,7 +123,7 @@ func (a *ahead) find(line string) int {
 // void makes the agreed ports worthless: another mode was chosen.
 func (a *ahead) void() {
 	for i := range a.queue {
-		a.queue[i].at = time.Time{}
+		a.queue[i].void = a.queue[i].void || a.queue[i].isPort()
 	}
 }
 
@@ -150,13 +157,13 @@ func (w *wire) ask(ctx context.Context, lines ...string) {
 	tcp.AckAtOnce(w.raw)
 	w.ahead.answered = false
 	for _, line := range lines {
-		w.ahead.queue = append(w.ahead.queue, asked{line: line, at: time.Now()})
+		w.ahead.queue = append(w.ahead.queue, asked{line: line})
 	}
 }
 
-// askBehind asks for a port behind the last byte of a download, before the reply
-// that ends it: the server has closed the data connection by then, and queues what
-// comes (RFC 959 §4.2, on 1yz). So both replies arrive in one round trip.
+// askBehind asks for a port behind a download, before the reply that ends it. The
+// server has closed the data connection by then, and queues what comes (RFC 959 §4.2,
+// on 1yz), or keeps it until then, so that both replies arrive together.
 func (w *wire) askBehind(line string) {
 	w.log.Debug("ftp_send", "command", line, "ahead", true)
 	if w.write(line+"\r\n") != nil {
@@ -164,7 +171,7 @@ func (w *wire) askBehind(line string) {
 	}
 	tcp.AckAtOnce(w.raw)
 	w.ahead.answered = true // by the 1xx of the download
-	w.ahead.queue = append(w.ahead.queue, asked{line: line, at: time.Now(), behind: true})
+	w.ahead.queue = append(w.ahead.queue, asked{line: line, behind: true})
 }
 
 // claim makes the reply to queue[i] the next one. Those before it are kept for
@@ -223,7 +230,7 @@ func (w *wire) hear(ctx context.Context, n int) error {
 		}
 		q.reply = &r
 		if q.behind && r.class() >= 4 {
-			q.at = time.Time{} // too early for this server: it is asked again in its turn
+			q.void = true // too early for this server: it is asked again in its turn
 		}
 	}
 	return nil

@@ -166,6 +166,29 @@ func TestPortBehind(t *testing.T) {
 	works(t, s)
 }
 
+// TestPortBehindTheCommand: a server that keeps it until then is asked for the next
+// port with the command itself, from the second download of a series on.
+func TestPortBehindTheCommand(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	srv := start(t, lab.FTPConfig{Root: root, Greeting: "(vsFTPd 3.0.3)", Script: []lab.Rule{
+		{On: "RETR", Nth: 2, Times: 3, Do: lab.Until("EPSV")},
+		{On: "RETR", Nth: 5, Times: 1, Do: lab.Until("EPSV").Then(lab.Reply(550, "Gone."))},
+	}})
+	store(t, root, "file", pattern(1000))
+	s := dial(t, srv, known("pipelining=works"), limits(quick))
+	for range 4 {
+		fetch(t, s, "file", 1000)
+	}
+	_, err := s.Get(t.Context(), "file", 0, discard(1000))
+	is(t, err, "RETR", policy.Command, 550, "")
+	fetch(t, s, "file", 1000)
+	if n := srv.Fired("RETR"); n != 4 {
+		t.Errorf("%d of four", n)
+	}
+	works(t, s)
+}
+
 // TestPortBehindRefused: a server that takes nothing behind a download yet is asked
 // again in its turn, and is not thought to have no EPSV.
 func TestPortBehindRefused(t *testing.T) {

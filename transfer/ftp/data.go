@@ -85,6 +85,9 @@ func (x *interposer) start(line string) int {
 		d.release()
 		return x.fail(x.lost(policy.Data, x.op, x.path, err))
 	}
+	if x.w.ahead.patient && x.op == "RETR" {
+		x.askPortBehind()
+	}
 	limit := x.w.limit
 	unconnected := d.join()
 	if unconnected != nil {

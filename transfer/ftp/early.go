@@ -3,7 +3,8 @@ package ftp
 import "context"
 
 // askPortBehind asks for the port of the next download behind this one, where one
-// follows another.
+// follows another: behind its last byte, or behind the command where the server is
+// known to keep that for afterwards.
 func (x *interposer) askPortBehind() {
 	if x.last != "RETR" || x.o.KeepAlive > 0 || !x.w.ahead.works(x.o.Hints.Facts) {
 		return // with NOOPs nobody could tell what a reply is to

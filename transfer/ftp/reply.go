@@ -25,6 +25,8 @@ type reply struct {
 	// lines are the texts: of the first and the last line without the code,
 	// of those between as they came.
 	lines []string
+	// at is when it came.
+	at time.Time
 }
 
 func (r reply) text() string    { return strings.Join(r.lines, "\n") }

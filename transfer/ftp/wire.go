@@ -76,6 +76,7 @@ func (w *wire) read(br *bufio.Reader, stopped chan struct{}) {
 			w.fail(err)
 			return
 		}
+		r.at = time.Now()
 		w.seen.Add(1)
 		w.log.Debug("ftp_reply", "code", r.code, "text", policy.Sanitize(r.text()))
 		pause := r.code == 234 && w.upgrading.Load()
