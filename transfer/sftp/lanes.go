@@ -473,7 +473,7 @@ func (b *bulk) openLane(ctx context.Context, lane chan *channel) (*file, error) 
 			return nil, errNoLane
 		}
 		f, err := b.open(ctx, ch)
-		if err == nil {
+		if _, refused := errors.AsType[*status](err); refused || err == nil {
 			b.s.pipelines()
 		}
 		switch {
