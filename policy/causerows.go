@@ -654,6 +654,16 @@ var causeRows = []Row{
 		Source: "cp(1): will not overwrite just-created",
 	},
 	{
+		Rule: string(CauseCaseOnly), Protocol: Local, Name: "another file whose name differs in case only",
+		Head:   "the target takes {path} for another file",
+		Means:  "the target does not tell upper from lower case, and the other file would be replaced by this one",
+		Causes: []string{"a target on Windows or macOS, or a file system that was made so"},
+		Does:   doesGiveUp + ", and leaves the file at the source; other files go on",
+		Next:   "wait until the other file has been taken away, or transfer this one under another name",
+		Remedy: GiveUp, Kind: KindTarget,
+		Source: "NTFS, APFS, ext4 with casefold",
+	},
+	{
 		Rule: string(CauseUnsettled), Protocol: Local, Name: "unsettled delivery",
 		Head:   "nobody can tell whether {path} has arrived",
 		Means:  "an earlier run was killed while it gave the file its name; since then the temporary name is gone, and no such file is there: it arrived and was taken away, or it was lost",

@@ -88,19 +88,20 @@ const (
 	CauseNoSecret        Cause = "no-secret"       // a password is needed and there is none
 	// CauseCredentialClosed: the server refused this very credential before.
 	CauseCredentialClosed Cause = "credential-closed"
-	CauseBudget           Cause = "connection-budget"  // this run has all connections to the host that there may be
-	CauseLedgerBroken     Cause = "ledger-broken"      // not a ledger, or damaged
-	CauseLedgerNewer      Cause = "ledger-newer"       // written by a later version of xfer
-	CauseSyncIncomplete   Cause = "sync-incomplete"    // nothing is deleted after a listing that failed
-	CauseSyncTooMany      Cause = "sync-too-many"      // more would be deleted than is allowed
-	CauseOverlap          Cause = "same-directory"     // source and target are one, or one is inside the other
-	CauseSameName         Cause = "same-name"          // two sources of one command have one target
-	CauseUnsettled        Cause = "delivery-unsettled" // it may have arrived, or not
-	CauseExpected         Cause = "file-missing"       // a job's files did not come in time
-	CauseNoTime           Cause = "no-time"            // the transfer would not be over when its time is
-	CauseHookRefused      Cause = "hook-refused"       // a webhook says no for good
-	CauseHookBusy         Cause = "hook-busy"          // a webhook can't take it now
-	CauseHookFailed       Cause = "hook-failed"        // a command that was to be told failed
+	CauseBudget           Cause = "connection-budget"    // this run has all connections to the host that there may be
+	CauseLedgerBroken     Cause = "ledger-broken"        // not a ledger, or damaged
+	CauseLedgerNewer      Cause = "ledger-newer"         // written by a later version of xfer
+	CauseSyncIncomplete   Cause = "sync-incomplete"      // nothing is deleted after a listing that failed
+	CauseSyncTooMany      Cause = "sync-too-many"        // more would be deleted than is allowed
+	CauseOverlap          Cause = "same-directory"       // source and target are one, or one is inside the other
+	CauseSameName         Cause = "same-name"            // two sources of one command have one target
+	CauseCaseOnly         Cause = "name-differs-in-case" // the target has a file that it takes for this one
+	CauseUnsettled        Cause = "delivery-unsettled"   // it may have arrived, or not
+	CauseExpected         Cause = "file-missing"         // a job's files did not come in time
+	CauseNoTime           Cause = "no-time"              // the transfer would not be over when its time is
+	CauseHookRefused      Cause = "hook-refused"         // a webhook says no for good
+	CauseHookBusy         Cause = "hook-busy"            // a webhook can't take it now
+	CauseHookFailed       Cause = "hook-failed"          // a command that was to be told failed
 	CauseCancelled        Cause = "cancelled"
 	CauseDeadline         Cause = "deadline"
 )

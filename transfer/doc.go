@@ -21,6 +21,7 @@
 //	batch/       many transfers          ledger/       what is remembered between runs
 //	lab/         servers that misbehave  transfertest/ the suite every transport passes
 //	proxy/       SOCKS5 and HTTP CONNECT disk/         a directory of this machine as a Session
+//	tcp/         sockets, as bulk transfers want them
 //
 // The data flow of a put:
 //

@@ -193,6 +193,7 @@ const (
 	factNoRename    = "no:rename"          // files may be written, and not renamed
 	factNoTempNames = "no:temporary-names" // files are taken away whatever they are called
 	factTakesFiles  = "takes-files"        // files are taken away as they arrive
+	factIgnoresCase = "ignores-case"       // names that differ in case only are one
 )
 
 // TakesFiles says why it is believed that files which arrive at the server are
@@ -205,6 +206,18 @@ func (l *Link) TakesFiles(ctx context.Context) (*Fact, error) {
 // asked before.
 func (l *Link) LearnTakesFiles(reason string) {
 	l.learn(factTakesFiles, Fact{Value: "yes", Reason: reason, At: time.Now()})
+}
+
+// IgnoresCase says whether the server has shown that names which differ in case only
+// are one file to it.
+func (l *Link) IgnoresCase(ctx context.Context) (bool, error) {
+	fact, err := l.known(ctx, factIgnoresCase)
+	return fact != nil, err
+}
+
+// LearnIgnoresCase remembers that they are. IgnoresCase was asked before.
+func (l *Link) LearnIgnoresCase() {
+	l.learn(factIgnoresCase, Fact{Value: "yes", Reason: "a file was found by its name in the other case", At: time.Now()})
 }
 
 // notRenamed remembers why a rename was refused that nothing stood in the way of.

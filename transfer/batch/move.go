@@ -68,7 +68,8 @@ type Move struct {
 	Name string
 
 	// apart: a delivery has shown that From and To are two directories.
-	apart atomic.Bool
+	apart  atomic.Bool
+	casing casing
 }
 
 // Unsettled says what to do with a file that was about to get its name when the
@@ -554,6 +555,9 @@ func (d *delivery) send(ctx context.Context, o transfer.Observer) (err error) {
 			return err
 		}
 		if err := d.distinct(ctx, p); err != nil {
+			return err
+		}
+		if err := d.ownName(ctx, p); err != nil {
 			return err
 		}
 		d.note.Temp, d.note.Final, d.note.SHA256 = p.Temp, p.Final, p.SHA256

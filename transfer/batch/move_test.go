@@ -45,6 +45,8 @@ type endSetup struct {
 	Kind, Addr, KnownHosts, Dir string
 	// OtherTimes: the server gives other times for a file than it lists.
 	OtherTimes bool
+	// Caseless: the server's file system does not tell upper from lower case.
+	Caseless bool
 }
 
 type otherTimes struct{ transfer.Session }
@@ -55,7 +57,9 @@ func (s otherTimes) Stat(ctx context.Context, path string) (transfer.Info, error
 	return i, err
 }
 
-func (e endSetup) end() End {
+func (e endSetup) end() End { return e.remembering(nil) }
+
+func (e endSetup) remembering(m transfer.Memory) End {
 	loc := transfer.Location{Scheme: "file"}
 	dial := disk.Dialer(e.Dir)
 	switch e.Kind {
@@ -80,7 +84,14 @@ func (e endSetup) end() End {
 			return otherTimes{s}, err
 		}
 	}
-	end := End{Path: "/", Links: NewLinks(loc, func() *transfer.Link { return transfer.NewLink(loc, dial, transfer.ModeAuto, nil) }, impatient(), 2)}
+	if e.Caseless {
+		exact := dial
+		dial = func(ctx context.Context, hints transfer.Hints) (transfer.Session, error) {
+			s, err := exact(ctx, hints)
+			return caseless{s, e.Dir}, err
+		}
+	}
+	end := End{Path: "/", Links: NewLinks(loc, func() *transfer.Link { return transfer.NewLink(loc, dial, transfer.ModeAuto, m) }, impatient(), 2)}
 	if e.Kind == "disk" {
 		end.Local = e.Dir
 	}
@@ -114,7 +125,7 @@ func startEnd(t *testing.T, kind string, script ...lab.Rule) endSetup {
 func (s moveSetup) run(ctx context.Context) (told map[string]string, warned []string, err error) {
 	books := ledger.Open(filepath.Join(s.State, "ledger.db"))
 	m := &Move{
-		From: s.From.end(), To: s.To.end(), Claim: s.Claim, Archive: s.Archive, Ready: Ready{Marker: s.Marker},
+		From: s.From.remembering(books), To: s.To.remembering(books), Claim: s.Claim, Archive: s.Archive, Ready: Ready{Marker: s.Marker},
 		Quarantine: s.Quarantine, Failures: s.Failures, Unsettled: s.Unsettled, Key: "test", Name: "move", Ledger: books,
 		Job:  transfer.Job{Lock: ledger.Locks{Dir: filepath.Join(s.State, "locks")}.Lock},
 		Warn: func(text, file string) { warned = append(warned, text+": "+file) },
