@@ -228,15 +228,22 @@ func (r *syncRun) step(ctx context.Context, f follow, step batch.Step) finished 
 	case err != nil:
 		return r.finished(step, transfer.Result{}, err)
 	case !needed:
-		r.same.Add(1)
+		if step.Op == batch.StepCopy {
+			r.same.Add(1)
+		}
 		return finished{}
+	case r.options.dryRun && step.Op == batch.StepUnlink:
+		return finished{} // it may be a directory, of which the other steps tell
 	case r.options.dryRun:
 		done := r.finished(step, transfer.Result{Size: step.Size}, nil)
 		done.outcome.Status = "planned"
 		return done
 	case step.Op != batch.StepCopy:
-		_, err := r.Do(ctx, step, transfer.Observer{})
-		if step.Op == batch.StepDelete && err == nil {
+		result, err := r.Do(ctx, step, transfer.Observer{})
+		if result.Skipped != "" && err == nil {
+			return finished{}
+		}
+		if (step.Op == batch.StepDelete || step.Op == batch.StepUnlink) && err == nil {
 			r.deleted.Add(1)
 		}
 		return r.finished(step, transfer.Result{}, err)

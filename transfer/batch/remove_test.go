@@ -117,12 +117,7 @@ func removeLinks(t *testing.T, l *transfer.Link, e *policy.Engine, root string) 
 			t.Skip(err)
 		}
 	}
-	_ = filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			err = os.Chmod(p, 0o777)
-		}
-		return err
-	})
+	writable(root)
 	for _, p := range []string{"in/l/", "top", "in"} {
 		if err := RemoveAll(t.Context(), l, e, "rm", p); err != nil {
 			t.Errorf("rm %s: %v", p, err)
@@ -131,6 +126,16 @@ func removeLinks(t *testing.T, l *transfer.Link, e *policy.Engine, root string) 
 	if got, want := contents(t, root), map[string]string{"precious": "/", "precious/gold": "precious/gold"}; !maps.Equal(got, want) {
 		t.Errorf("left: %v, want %v", got, want)
 	}
+}
+
+// writable lets the user of a real server change what is in a directory.
+func writable(root string) {
+	_ = filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			err = os.Chmod(p, 0o777)
+		}
+		return err
+	})
 }
 
 func TestBare(t *testing.T) {

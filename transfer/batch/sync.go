@@ -65,13 +65,16 @@ func (e End) String(rel string) string {
 // StepOp says what a step does.
 type StepOp string
 
-// The steps. A rmdir is of a directory whose content is deleted before.
+// The steps. A rmdir is of a directory whose content is deleted before. An unlink
+// comes before that where nobody knows whether it is a symbolic link, which goes
+// without its content.
 const (
 	StepMkdir  StepOp = "mkdir"
 	StepCopy   StepOp = "copy"
 	StepLink   StepOp = "link"
 	StepDelete StepOp = "delete"
 	StepRmdir  StepOp = "rmdir"
+	StepUnlink StepOp = "unlink"
 )
 
 // Step is one thing that makes the target like the source.
@@ -109,6 +112,7 @@ type Sync struct {
 	Same int
 
 	keepsTimes bool
+	tellsLinks bool // the target has Extras.Lstat
 	incomplete bool
 	targets    int // files at the target
 	doomed     int // files to be deleted
@@ -117,6 +121,7 @@ type Sync struct {
 	from, to   side     // while it walks
 	trash      string
 	made       string
+	unlinked   string // the last directory that was a link
 }
 
 // MaxDelete is how much a sync may delete: so many files, or so many percent of
@@ -203,11 +208,12 @@ func (s *Sync) walk(ctx context.Context) (end func()) {
 
 // target looks at the root of the target.
 func (s *Sync) target(ctx context.Context) (there bool, err error) {
-	s.keepsTimes = true
+	s.keepsTimes, s.tellsLinks = true, true
 	if s.To.Local == "" {
 		err = s.To.Links.Use(ctx, s.Name, func(ctx context.Context, l *transfer.Link, e *policy.Engine) error {
 			return e.Do(ctx, l.Op(s.Name, 0, func(_ context.Context, session transfer.Session) error {
-				s.keepsTimes = session.Extras().SetModTime != nil
+				x := session.Extras()
+				s.keepsTimes, s.tellsLinks = x.SetModTime != nil, x.Lstat != nil
 				return nil
 			}))
 		})
@@ -427,6 +433,11 @@ func (s *Sync) condemn(ctx context.Context, rel string, dst *transfer.Info, reas
 		s.incomplete = true
 		return false, each(Step{Op: StepDelete, Rel: rel, Size: -1, Err: err})
 	}
+	if !s.tellsLinks {
+		if err := s.note(Step{Op: StepUnlink, Rel: rel, Reason: reason}); err != nil {
+			return false, err
+		}
+	}
 	all = true
 	for info := range list.all() {
 		if !info.IsDir() {
@@ -503,8 +514,11 @@ func (s *Sync) Close() {
 }
 
 // Needed says whether a step has to be done; to find out it may read the file on
-// both sides.
+// both sides. What a link led to stays when the link has gone.
 func (s *Sync) Needed(ctx context.Context, step Step) (bool, error) {
+	if s.unlinked != "" && (step.Op == StepDelete || step.Op == StepRmdir || step.Op == StepUnlink) {
+		return !strings.HasPrefix(step.Rel+"/", s.unlinked+"/"), nil
+	}
 	if !step.Check {
 		return true, nil
 	}
@@ -512,7 +526,7 @@ func (s *Sync) Needed(ctx context.Context, step Step) (bool, error) {
 	return !same, err
 }
 
-// Do carries out a step. o is for copies.
+// Do carries out a step. o is for copies. An unlink of what is no link is Skipped.
 func (s *Sync) Do(ctx context.Context, step Step, o transfer.Observer) (transfer.Result, error) {
 	switch step.Op {
 	case StepCopy:
@@ -521,6 +535,16 @@ func (s *Sync) Do(ctx context.Context, step Step, o transfer.Observer) (transfer
 		return transfer.Result{}, s.use(ctx, func(ctx context.Context, l *transfer.Link, e *policy.Engine) error {
 			return Symlink(ctx, l, e, s.Name, step.Link, s.To.remote(step.Rel))
 		})
+	case StepUnlink:
+		result := transfer.Result{Skipped: "it is a directory"}
+		err := s.use(ctx, func(ctx context.Context, l *transfer.Link, e *policy.Engine) error {
+			gone, err := unlink(ctx, l, e, s.Name, s.To.remote(step.Rel))
+			if gone {
+				s.unlinked, result.Skipped = step.Rel, ""
+			}
+			return err
+		})
+		return result, err
 	case StepDelete:
 		if !s.Hard {
 			return transfer.Result{}, s.discard(ctx, step.Rel)

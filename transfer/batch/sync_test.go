@@ -20,6 +20,7 @@ import (
 	"github.com/xfer-cli/xfer/transfer"
 	"github.com/xfer-cli/xfer/transfer/disk"
 	"github.com/xfer-cli/xfer/transfer/lab"
+	"github.com/xfer-cli/xfer/transfer/transfertest"
 )
 
 // localEnd is a directory of this machine.
@@ -386,6 +387,72 @@ func TestSyncDeletesWhatItMeant(t *testing.T) {
 		}
 		if got := contents(t, dst); len(got) != 1 || got[other] != "x" {
 			t.Errorf("%s: %q", kind, got)
+		}
+	}
+}
+
+// TestSyncDeletesLinks: a surplus link goes, what it leads to stays, whether the
+// server's listings tell links from directories or not.
+func TestSyncDeletesLinks(t *testing.T) {
+	t.Parallel()
+	for _, tells := range []bool{true, false} {
+		cfg := lab.FTPConfig{Root: t.TempDir(), User: "u", Password: "p"}
+		if !tells {
+			cfg.Listing = followed(cfg.Root)
+		}
+		srv, err := lab.StartFTP(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer srv.Close()
+		syncLinks(t, ftpLink(srv.Addr(), "u", "p"), cfg.Root)
+	}
+}
+
+// TestSyncDeletesLinksRealServers needs proftpd.
+func TestSyncDeletesLinksRealServers(t *testing.T) {
+	srv := transfertest.ProFTPD(t, transfertest.FTPOptions{Config: []string{"ShowSymlinks off"}})
+	syncLinks(t, ftpLink(srv.Address(), srv.User, srv.Password), srv.Dir)
+}
+
+// syncLinks makes "in" of a server's directory empty by a sync, into the trash and
+// for good.
+func syncLinks(t *testing.T, l *transfer.Link, root string) {
+	t.Helper()
+	defer l.Close(context.Background())
+	to := End{Links: NewLinks(l.Location(), func() *transfer.Link { return l }, impatient(), 1), Path: "in"}
+	for _, hard := range []bool{false, true} {
+		tree(t, root, "precious/gold", "in/sub/x", "in/sub/y/z")
+		for link, to := range map[string]string{"in/sub/l": "../../precious", "in/top": "../precious"} {
+			if err := os.Symlink(to, filepath.Join(root, filepath.FromSlash(link))); err != nil {
+				t.Skip(err)
+			}
+		}
+		writable(root)
+		run := func(dry bool) []string {
+			t.Helper()
+			steps, failed := runSync(t, &Sync{
+				From: localEnd(t, t.TempDir()), To: to, Selection: Selection{Recursive: true},
+				Delete: true, Hard: hard, MaxDelete: MaxDelete{N: 100}, Name: "sync",
+			}, dry)
+			if len(failed) > 0 {
+				t.Fatalf("hard: %v: %v", hard, failed)
+			}
+			return steps
+		}
+		before := contents(t, root)
+		if run(true); !maps.Equal(contents(t, root), before) {
+			t.Error("a dry run did something")
+		}
+		for _, step := range run(false) {
+			if strings.Contains(step, "gold") {
+				t.Errorf("it says %q", step)
+			}
+		}
+		left := contents(t, root)
+		maps.DeleteFunc(left, func(p, _ string) bool { return strings.HasPrefix(p, "in/"+Trash) })
+		if want := map[string]string{"in": "/", "precious": "/", "precious/gold": "precious/gold"}; !maps.Equal(left, want) {
+			t.Errorf("hard: %v, left: %v", hard, left)
 		}
 	}
 }
