@@ -132,7 +132,7 @@ func (s *memSession) Get(_ context.Context, path string, off int64, dst Sink) (n
 		if !ok {
 			return missing("RETR", path)
 		}
-		if s.extras.GetCompares && !dst.ModTime.IsZero() && !dst.ModTime.Equal(s.times[path]) {
+		if s.extras.GetCompares && !dst.Takes(Info{Size: -1, ModTime: s.times[path], Precision: time.Second}) {
 			return &policy.Fault{Protocol: policy.SFTP, Phase: policy.Data, Op: "read", Path: path, Cause: policy.CauseRemoteChanged}
 		}
 		n, err = s.move(dst.W, bytes.NewReader(data[min(off, int64(len(data))):]), "get", path)

@@ -310,7 +310,7 @@ func (r *run) get(ctx context.Context) error {
 	if r.job.Out != nil {
 		return r.stream(ctx)
 	}
-	if s, _ := r.link.live(); s == nil || !s.Extras().GetCompares {
+	if s, _ := r.link.live(); s == nil || !s.Extras().GetCompares || !r.isExact(r.job.Listed) {
 		r.job.Listed = nil
 	}
 	if r.job.Listed != nil {
@@ -324,6 +324,21 @@ func (r *run) get(ctx context.Context) error {
 		return err
 	}
 	return r.getVersion(ctx, info)
+}
+
+// coarse is the largest file, in bytes, that is fetched as a listing had it whose
+// times are not exact to the second: a part of such a file is of no use to others.
+const coarse = 1 << 20
+
+// isExact says whether a listing tells enough of the file.
+func (r *run) isExact(listed *Info) bool {
+	switch {
+	case listed == nil || !listed.IsRegular() || listed.Size < 0 || listed.ModTime.IsZero():
+		return false
+	case listed.Precision <= time.Second:
+		return true
+	}
+	return listed.Size <= coarse && r.job.OnExists != Newer
 }
 
 func isChanged(err error) bool {
@@ -354,7 +369,7 @@ func (r *run) getVersion(ctx context.Context, info Info) error {
 	defer release()
 
 	// 2. Fetch it, from where an earlier try got to.
-	if err := r.fetch(ctx, part, info); err != nil {
+	if err := r.fetch(ctx, part, &info); err != nil {
 		part.abandon(err)
 		return err
 	}
@@ -388,7 +403,7 @@ func (r *run) getVersion(ctx context.Context, info Info) error {
 }
 
 // fetch moves the bytes to the part.
-func (r *run) fetch(ctx context.Context, part *part, info Info) error {
+func (r *run) fetch(ctx context.Context, part *part, info *Info) error {
 	op := r.link.Op(r.job.Name(), 0, func(ctx context.Context, s Session) (err error) {
 		defer func() { r.aboutFinal(err, part.path) }()
 		if err := r.canVerify(s); err != nil {
@@ -407,7 +422,7 @@ func (r *run) fetch(ctx context.Context, part *part, info Info) error {
 			sink.W = &compare{want: io.NewSectionReader(part.file, from, off-from), left: off - from, then: part.file}
 		}
 		if r.job.Listed != nil {
-			sink.ModTime = info.ModTime
+			sink.Version = info
 		}
 		r.begin(off)
 		n, err := s.Get(ctx, r.job.Remote, from, sink)
@@ -433,9 +448,9 @@ func (r *run) fetch(ctx context.Context, part *part, info Info) error {
 
 // resumeGet positions the part where the download continues. compared is false
 // when an earlier run wrote it and it is still to be compared with the source.
-func (r *run) resumeGet(ctx context.Context, s Session, part *part, info Info) (off int64, compared bool, err error) {
+func (r *run) resumeGet(ctx context.Context, s Session, part *part, info *Info) (off int64, compared bool, err error) {
 	first := !r.ours
-	if (r.job.NoResume || part.inPlace) && first || !s.Extras().Resume {
+	if (r.job.NoResume || part.inPlace || r.job.Listed != nil && info.Precision > time.Second) && first || !s.Extras().Resume {
 		return 0, true, part.truncate(0) // in place, what is there is the old target
 	}
 	if off, err = part.size(); err != nil {

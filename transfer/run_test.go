@@ -740,6 +740,11 @@ func TestGetListed(t *testing.T) {
 		{name: "changed since", listed: Info{Size: 3, ModTime: when.Add(-time.Second)}, compares: true, stats: 1},
 		{name: "changed since, in place", listed: Info{Size: 5, ModTime: when.Add(-time.Second)}, compares: true, inPlace: true, stats: 1},
 		{name: "changed between two tries", listed: Info{Size: 5, ModTime: when.Add(-time.Second)}, compares: true, cut: 4, stats: 1},
+		{name: "listed to the minute", listed: Info{Size: 3, ModTime: when.Truncate(time.Minute), Precision: time.Minute}, compares: true},
+		{name: "changed, listed to the minute", listed: Info{Size: 3, ModTime: when.Add(-time.Hour), Precision: time.Minute}, compares: true, stats: 1},
+		{name: "listed without a time", listed: Info{Size: 3}, compares: true, stats: 1},
+		{name: "a link was listed", listed: Info{Size: 3, ModTime: when, Mode: fs.ModeSymlink | 0o777}, compares: true, stats: 1},
+		{name: "listed without a size", listed: Info{Size: -1, ModTime: when}, compares: true, stats: 1},
 		{name: "the server does not compare", listed: Info{Size: 3, ModTime: when.Add(-time.Second)}, stats: 1},
 	} {
 		onBench(t, func(b *bench) {
@@ -843,6 +848,56 @@ func TestGetListedComparesParts(t *testing.T) {
 			b.Fatal(err)
 		}
 		b.wantLocal(map[string]string{"a": string(content)})
+	})
+}
+
+// TestGetListedToTheMinute: two versions of a minute are one in such a listing. That
+// must not matter to what is fetched.
+func TestGetListedToTheMinute(t *testing.T) {
+	when := time.Date(2026, 3, 1, 2, 3, 4, 0, time.UTC)
+	listed := func(size int) *Info {
+		return &Info{Size: int64(size), ModTime: when.Truncate(time.Minute), Precision: time.Minute}
+	}
+	fill := func(b *bench, content []byte, when time.Time) {
+		b.server.extras.GetCompares = true
+		b.server.files["a"], b.server.times["a"] = content, when
+		if _, err := b.link.Session(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	onBench(t, func(b *bench) { // a part of one is not continued with the other
+		b.engine.Limits.Tries = 1
+		fill(b, random(900_000), when)
+		b.server.cut = cuts("get", 800_000)
+		_, err := b.get(Job{Remote: "a", Local: b.local("a"), Listed: listed(900_000)})
+		wantKind(b.T, err, policy.KindTemporary)
+		b.engine.Limits.Tries = 3
+		content := random(900_000)
+		content[0] ^= 1
+		fill(b, content, when.Add(time.Second))
+		res, err := b.get(Job{Remote: "a", Local: b.local("a"), Listed: listed(900_000)})
+		if err != nil || res.Resumed != 0 {
+			b.Errorf("resumed at %d, %v", res.Resumed, err)
+		}
+		b.wantLocal(map[string]string{"a": string(content)})
+	})
+	onBench(t, func(b *bench) { // a large one has a part that is of use
+		fill(b, random(2_000_000), when)
+		if _, err := b.get(Job{Remote: "a", Local: b.local("a"), Listed: listed(2_000_000)}); err != nil || b.server.count("stat") != 1 {
+			b.Errorf("asked %d times, %v", b.server.count("stat"), err)
+		}
+	})
+	onBench(t, func(b *bench) { // newer by seconds
+		fill(b, []byte("new"), when)
+		b.write("a", []byte("old"))
+		old := when.Add(-time.Second)
+		if err := os.Chtimes(b.local("a"), old, old); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := b.get(Job{Remote: "a", Local: b.local("a"), Listed: listed(3), OnExists: Newer}); err != nil {
+			b.Error(err)
+		}
+		b.wantLocal(map[string]string{"a": "new"})
 	})
 }
 

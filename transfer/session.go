@@ -110,7 +110,7 @@ type Extras struct {
 	// PutVerifies: a Put that succeeds has asked the server for the file's
 	// size after the last byte.
 	PutVerifies bool
-	// GetCompares: Get obeys Sink.ModTime.
+	// GetCompares: Get obeys Sink.Version.
 	GetCompares bool
 	// ReplacesOnRename: Rename onto an existing file is known to replace it.
 	ReplacesOnRename bool
@@ -191,13 +191,29 @@ type Sink struct {
 	W io.Writer
 	// Size is the expected length of the whole file in bytes, -1 when unknown.
 	Size int64
-	// ModTime, if it is not zero, is the time that the file must have besides: with
-	// Extras.GetCompares a Get of any other ends with policy.CauseRemoteChanged
-	// before anything is written.
-	ModTime time.Time
+	// Version, if not nil, has the ModTime that the file must have besides, as exact
+	// as its Precision: with Extras.GetCompares a Get of any other ends with
+	// policy.CauseRemoteChanged before anything is written. It takes over the time
+	// as the server tells it now.
+	Version *Info
 	// Progress and Wait are as in Source.
 	Progress func(pos int64)
 	Wait     func(ctx context.Context, n int) error
+}
+
+// Takes says whether a file is the Version, as the server describes it now.
+func (s Sink) Takes(now Info) bool {
+	v := s.Version
+	if v == nil {
+		return true
+	}
+	exact := max(v.Precision, now.Precision, time.Second)
+	d := now.ModTime.Sub(v.ModTime)
+	if s.Size >= 0 && now.Size >= 0 && now.Size != s.Size || now.ModTime.IsZero() || d <= -exact || d >= exact {
+		return false
+	}
+	v.ModTime, v.Precision = now.ModTime, now.Precision
+	return true
 }
 
 // Timeouts limit every wait. The zero value of a field takes the default.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/xfer-cli/xfer/auth"
 	"github.com/xfer-cli/xfer/policy"
+	"github.com/xfer-cli/xfer/transfer"
 )
 
 // interposer is the control connection that the library sees. Each command it
@@ -45,6 +46,10 @@ type interposer struct {
 	target string // likewise, of a rename
 	fault  *policy.Fault
 	data   *dataConn
+	// found is what the server says of the file now, by MLST or by SIZE and MDTM;
+	// compares: it says so beside RETR.
+	found            transfer.Info
+	byMLST, compares bool
 	// last is the command that moved the last file; series: also the one before.
 	last   string
 	series bool
@@ -56,7 +61,7 @@ type interposer struct {
 // begin starts an operation: the verb, its argument as it goes on the wire, and
 // the path that it is about.
 func (x *interposer) begin(ctx context.Context, op, arg, path string) {
-	x.ctx, x.op, x.arg, x.path, x.fault, x.data = ctx, op, arg, path, nil, nil
+	x.ctx, x.op, x.arg, x.path, x.fault, x.data, x.compares = ctx, op, arg, path, nil, nil, false
 	x.in = nil
 	x.out.Reset()
 }

@@ -266,7 +266,7 @@ type download struct {
 	off  int64
 	// received counts the bytes that were written without a gap.
 	received int64
-	fault    *policy.Fault // of the sink
+	fault    *policy.Fault // of the sink, or because it does not take this
 }
 
 // whole says whether all has come that was announced.

@@ -81,12 +81,9 @@ func (x *interposer) start(line string) int {
 	if d == nil {
 		return x.fail(x.lost(policy.Data, x.op, x.path, badSyntax("%s without a data connection", x.op)))
 	}
-	if err := x.w.send(x.ctx, line, ""); err != nil {
+	if err := x.sendMove(line); err != nil {
 		d.release()
-		return x.fail(x.lost(policy.Data, x.op, x.path, err))
-	}
-	if x.w.ahead.patient && x.op == "RETR" {
-		x.askPortBehind()
+		return x.fail(policy.FaultOf(err))
 	}
 	limit := x.w.limit
 	unconnected := d.join()
@@ -131,6 +128,29 @@ func (x *interposer) start(line string) int {
 		return x.fail(f)
 	}
 	return 150
+}
+
+// sendMove sends the command, and with it what is to be asked: what the file is,
+// which comes before the answer to the command, and the port of the next one.
+func (x *interposer) sendMove(line string) error {
+	if x.compares {
+		x.w.ask(x.ctx, append(x.askVersion(x.arg), line)...)
+	} else if err := x.w.send(x.ctx, line, ""); err != nil {
+		return x.lost(policy.Data, x.op, x.path, err)
+	}
+	if x.w.ahead.patient && x.op == "RETR" {
+		x.askPortBehind()
+	}
+	if !x.compares {
+		return nil
+	}
+	if err := x.version(x.arg); err != nil {
+		return err
+	}
+	if err := x.w.send(x.ctx, line, ""); err != nil { // it is under way
+		return x.lost(policy.Data, x.op, x.path, err)
+	}
+	return nil
 }
 
 // watch waits for the final reply while the data flows. On an upload the reply

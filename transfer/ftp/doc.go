@@ -20,6 +20,7 @@
 //	reply.go     the parsers of single replies
 //	mode.go      passive and active: agreeing on a data connection
 //	early.go     ports that are asked for, and connections opened, ahead of time
+//	version.go   whether a download is of what was listed
 //	data.go      dataConn: one data connection from its first to its last byte
 //	stream.go    stream: the rule "a link that moves is alive"; sendfile, splice
 //	records.go   records: TLS in blocks

@@ -22,6 +22,7 @@ func (s *session) Extras() transfer.Extras {
 		Diagnose:      s.diagnose,
 		Facts:         s.facts,
 		Resume:        able.may("REST"),
+		GetCompares:   s.canCompare(),
 		TimePrecision: time.Minute,
 		Software:      s.software,
 	}

@@ -377,7 +377,7 @@ func (s *session) learnZone(lines []string) error {
 	if sample.Name == "" {
 		return nil // an empty directory tells nothing; the next may
 	}
-	exact, _, err := s.modTime(sample.Name)
+	exact, _, err := s.x.modTime(sample.Name)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,9 @@ type session struct {
 	// goodDir is a directory that was entered: what is not found in it is missing.
 	goodDir string
 	manners manners
+	// differs: a file was not as a listing had it. Some servers list other times
+	// than they tell of the file.
+	differs bool
 	// hashing is the algorithm that HASH uses, "" for the server's choice.
 	hashing string
 }
@@ -153,12 +156,19 @@ func (s *session) Get(ctx context.Context, path string, off int64, dst transfer.
 	if off > 0 && !s.x.able.may("REST") {
 		return 0, s.noRest("RETR", path)
 	}
+	if err := s.compare(arg, off, dst); err != nil {
+		return 0, err
+	}
 	w := &download{sink: dst, off: off}
 	r, err := s.lib.RetrFrom(arg, uint64(off))
 	if err != nil {
 		return 0, s.x.result("RETR", err)
 	}
-	err = s.x.data.receive(w)
+	if w.fault = s.other(dst); w.fault == nil {
+		err = s.x.data.receive(w)
+	} else {
+		err = s.refuse(w.fault)
+	}
 	if err == nil && w.whole() {
 		s.x.askPortBehind()
 	}

@@ -52,7 +52,7 @@ func (s *session) stat(path, arg string) (transfer.Info, error) {
 			return transfer.Info{}, err
 		}
 		if info, found := entryOf(r); ok && found && info.Mode&fs.ModeSymlink == 0 {
-			if info.IsRegular() && info.HasPerm && info.Mode.Perm() == 0o777 {
+			if likeLink(info) {
 				return s.followed(info, path, arg)
 			}
 			return s.sized(info, arg)
@@ -76,6 +76,11 @@ func entryOf(r reply) (transfer.Info, bool) {
 		}
 	}
 	return transfer.Info{}, false
+}
+
+// likeLink says whether it may be that of a link: it has the mode of one.
+func likeLink(info transfer.Info) bool {
+	return info.IsRegular() && info.HasPerm && info.Mode.Perm() == 0o777
 }
 
 // followed is for a file with the mode of symbolic links: MLST of proftpd 1.3.8
@@ -114,7 +119,7 @@ func (s *session) statBySize(path, arg string) (transfer.Info, error) {
 			return transfer.Info{}, s.badSize(path, r)
 		}
 		info := transfer.Info{Size: size}
-		info.ModTime, info.Precision, err = s.modTime(arg)
+		info.ModTime, info.Precision, err = x.modTime(arg)
 		return info, err
 	}
 	if ok && r.class() == 4 {
@@ -184,8 +189,8 @@ func (s *session) statByList(path string) (transfer.Info, error) {
 }
 
 // modTime asks with MDTM. A server that can't say is no error.
-func (s *session) modTime(arg string) (time.Time, time.Duration, error) {
-	r, ok, err := s.x.optional("MDTM", arg)
+func (x *interposer) modTime(arg string) (time.Time, time.Duration, error) {
+	r, ok, err := x.optional("MDTM", arg)
 	if err != nil || !ok || r.code != 213 {
 		return time.Time{}, 0, err
 	}

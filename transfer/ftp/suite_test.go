@@ -18,7 +18,7 @@ import (
 // nothing newer than RFC 959. What is missing in this matrix TestRealServers has.
 func TestLab(t *testing.T) {
 	modern := transfertest.Abilities{
-		Protocol: policy.FTP, SetModTime: true, Chmod: true, Realpath: true, Resume: true,
+		Protocol: policy.FTP, SetModTime: true, Chmod: true, Realpath: true, Resume: true, GetCompares: true,
 		TimePrecision: time.Second, RenameReplaces: true, NameMax: 255,
 	}
 	for _, test := range []struct {

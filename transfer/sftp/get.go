@@ -29,7 +29,7 @@ func (s *session) Get(ctx context.Context, path string, off int64, dst transfer.
 
 // compared notes that a file was not what a listing had said.
 func (s *session) compared(dst transfer.Sink, err error) error {
-	if f, ok := err.(*policy.Fault); ok && !dst.ModTime.IsZero() && f.Cause == policy.CauseRemoteChanged {
+	if f, ok := err.(*policy.Fault); ok && dst.Version != nil && f.Cause == policy.CauseRemoteChanged {
 		s.differs.Store(true)
 	}
 	return err
@@ -241,12 +241,11 @@ func newOutput(dst transfer.Sink) *output {
 	return out
 }
 
-// isOther says whether the file lacks the time that it must have. a and err are the
-// answer to FSTAT.
+// isOther says whether the file is not the version that it must be. a and err are
+// the answer to FSTAT.
 func (out *output) isOther(a attrs, err error) bool {
-	want := out.dst.ModTime
 	_, refused := err.(*status)
-	return !want.IsZero() && (refused || err == nil && (a.flags&attrTime == 0 || int64(a.time) != want.Unix()))
+	return out.dst.Version != nil && (refused || err == nil && !out.dst.Takes(a.info("", "")))
 }
 
 func (out *output) write(b []byte, off int64) (err error) {

@@ -338,7 +338,7 @@ func TestListingsDiffer(t *testing.T) {
 		if err != nil || !s.Extras().GetCompares {
 			t.Fatalf("it should compare at first: %v", err)
 		}
-		_, err = s.Get(t.Context(), "p", 0, transfer.Sink{W: io.Discard, Size: int64(size), ModTime: info.ModTime})
+		_, err = s.Get(t.Context(), "p", 0, transfer.Sink{W: io.Discard, Size: int64(size), Version: &info})
 		wantFault(t, err, policy.Fault{Phase: policy.Data, Op: "read", Cause: policy.CauseRemoteChanged})
 		if s.Extras().GetCompares {
 			t.Error("it still claims to compare")

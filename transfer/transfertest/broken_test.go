@@ -325,7 +325,7 @@ func (s *brokenSession) Get(ctx context.Context, p string, off int64, dst transf
 		dst.Progress = nil
 	}
 	if s.anyVersion {
-		dst.ModTime = time.Time{}
+		dst.Version = nil
 	}
 	if f, ok := dst.W.(*os.File); ok && s.getToPosition {
 		dst.W = struct{ io.Writer }{f}

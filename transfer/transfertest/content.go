@@ -183,13 +183,22 @@ func testGetListed(e *env) {
 	for _, size := range []int{0, 1, 1000, 1_000_000} {
 		name := fmt.Sprint(size)
 		e.put(name, content(size))
-		listed := e.list(e.s, e.dir)[name].ModTime
-		for _, off := range []time.Duration{0, time.Second, -time.Hour} {
+		listed := e.list(e.s, e.dir)[name]
+		other := listed.Precision
+		if other > time.Second {
+			other *= 2 // it was cut off
+		}
+		for _, off := range []time.Duration{0, other, -72 * time.Hour} {
 			var got bytes.Buffer
-			_, err := e.s.Get(e.ctx, e.path(name), 0, transfer.Sink{W: &got, Size: int64(size), ModTime: listed.Add(off)})
+			version := listed
+			version.ModTime = listed.ModTime.Add(off)
+			_, err := e.s.Get(e.ctx, e.path(name), 0, transfer.Sink{W: &got, Size: int64(size), Version: &version})
 			if off == 0 {
 				e.must(err)
 				e.same(name, got.Bytes(), content(size))
+				if now, err := e.s.Stat(e.ctx, e.path(name)); err != nil || !now.ModTime.Equal(version.ModTime) {
+					e.Errorf("%s: the time is %v, was told as %v (%v)", name, now.ModTime, version.ModTime, err)
+				}
 				continue
 			}
 			if f := e.isFault(err); f == nil || f.Cause != policy.CauseRemoteChanged {

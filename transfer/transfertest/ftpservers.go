@@ -50,7 +50,7 @@ type FTPOptions struct {
 func (s *Server) apply(o FTPOptions) {
 	s.tb.Helper()
 	s.Can = Abilities{
-		Protocol: policy.FTP, SetModTime: true, Resume: true, TimePrecision: time.Second,
+		Protocol: policy.FTP, SetModTime: true, Resume: true, GetCompares: true, TimePrecision: time.Second,
 		RenameReplaces: true, NameMax: 255,
 	}
 	s.Scheme, s.Host = o.TLS.String(), cmp.Or(o.Host, s.Host)

@@ -226,7 +226,7 @@ func (s *memorySession) Get(ctx context.Context, p string, off int64, dst transf
 	if err != nil {
 		return 0, err
 	}
-	if !dst.ModTime.IsZero() && !dst.ModTime.Equal(n.modTime.Truncate(time.Second)) {
+	if !dst.Takes(transfer.Info{Size: int64(len(n.data)), ModTime: n.modTime.Truncate(time.Second), Precision: time.Second}) {
 		return 0, &policy.Fault{Protocol: policy.SFTP, Phase: policy.Data, Op: "read", Path: p, Cause: policy.CauseRemoteChanged, Text: "changed"}
 	}
 	w := dst.W
