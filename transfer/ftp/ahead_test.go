@@ -92,6 +92,7 @@ func TestFlights(t *testing.T) {
 	}{
 		{"login", lab.FTPConfig{}, "EPSV", "TYPE", 1},
 		{"login over TLS", lab.FTPConfig{TLS: lab.Explicit}, "FEAT", "EPSV", 1},
+		{"names in UTF-8", lab.FTPConfig{}, "OPTS", "PWD", 1},
 		{"upload", lab.FTPConfig{}, "MLST", "RNFR", 1},
 		{"upload, no MLST", lab.FTPConfig{Without: noMLST}, "SIZE", "RNFR", 1},
 		{"upload, no MFMT", lab.FTPConfig{Without: []string{"MFMT"}, With: []string{"MDTM SET"}}, "MLST", "MDTM", 1},
@@ -102,7 +103,7 @@ func TestFlights(t *testing.T) {
 			cfg := test.cfg
 			cfg.Script = []lab.Rule{{On: test.at, Nth: test.nth, Times: 1, Do: lab.Until(test.till)}}
 			srv := start(t, cfg)
-			s := dial(t, srv, known("pipelining=works"), limits(quick))
+			s := dial(t, srv, known("pipelining=works", "utf8=offered"), limits(quick))
 			publishes(t, s, "a", "b", "c")
 			if n := srv.Fired(test.at); n != 1 {
 				t.Errorf("fired %d times", n)
@@ -133,6 +134,43 @@ func TestFlightOfStat(t *testing.T) {
 	}
 	if n := srv.Log().Count("EPSV"); n != 4 {
 		t.Errorf("%d ports for four files", n)
+	}
+}
+
+// TestFlightOfVisit: the way back out of a directory is asked for with the way into
+// it, and relative paths go on beginning where they did.
+func TestFlightOfVisit(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	store(t, root, "file", pattern(3))
+	srv := start(t, lab.FTPConfig{Root: root, Without: noMLST, Script: []lab.Rule{{On: "CWD", Times: 1, Do: lab.Until("CWD")}}})
+	s := dial(t, srv, limits(quick))
+	if err := s.Mkdir(t.Context(), "dir"); err != nil {
+		t.Fatal(err)
+	}
+	store(t, root, "dir/inside", pattern(5))
+	for _, path := range []string{"dir", "missing", "dir/missing", "dir", "none/missing"} {
+		info, err := s.Stat(t.Context(), path)
+		if path == "dir" {
+			if err != nil || !info.IsDir() {
+				t.Errorf("%s: %+v, %v", path, info, err)
+			}
+		} else if f := faultOf(t, err); f.Cause != policy.CauseRemoteMissing {
+			t.Errorf("%s: %v", path, f)
+		}
+		for path, size := range map[string]int64{"file": 3, "dir/inside": 5} {
+			if info, err := s.Stat(t.Context(), path); err != nil || info.Size != size {
+				t.Errorf("%s: %+v, %v", path, info, err)
+			}
+		}
+	}
+	if n := srv.Fired("CWD"); n != 1 {
+		t.Errorf("%d of one", n)
+	}
+	works(t, s)
+	stored(t, root, "works-abc")
+	if f := s.Extras().Facts()["utf8"]; f.Value != "offered" {
+		t.Errorf("learned %+v", f)
 	}
 }
 

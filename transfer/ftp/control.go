@@ -229,8 +229,8 @@ func (x *interposer) logIn(line, secret string) int {
 	return x.fail(x.said(policy.Auth, verb, "", r))
 }
 
-// askSetup sends together what the library is about to send behind a login, and
-// the question that comes before the first file. That is for servers that have
+// askSetup sends together what the library is about to send behind a login, what
+// logIn asks then, and the question that comes before the first file. That is for servers that have
 // shown that they take it: from a login that fails nobody learns anything.
 func (x *interposer) askSetup() {
 	if remembered(x.o.Hints.Facts, factAhead) != aheadWorks {
@@ -244,6 +244,12 @@ func (x *interposer) askSetup() {
 		lines = append(lines, "FEAT")
 	}
 	lines = append(lines, "TYPE I")
+	if x.charset.page == nil && remembered(x.o.Hints.Facts, factUTF8) == utf8Offered {
+		lines = append(lines, "OPTS UTF8 ON")
+	}
+	if x.able.may("PWD") {
+		lines = append(lines, "PWD")
+	}
 	if x.tls != nil {
 		lines = append(append(lines, "PBSZ 0", "PROT P"), x.askPort()...) // of a protected connection
 	}

@@ -303,8 +303,18 @@ func (s *session) logIn(ctx context.Context) error {
 	if err := x.result("USER", lib.Login(user, "")); err != nil {
 		return err
 	}
-	return s.speakUTF8()
+	if err := s.speakUTF8(); err != nil || !x.w.ahead.has("PWD") {
+		return err
+	}
+	_, err = s.homeDir()
+	return err
 }
+
+// factUTF8: the server makes it a question, and needs no CLNT before.
+const (
+	factUTF8    = "utf8"
+	utf8Offered = "offered"
+)
 
 // speakUTF8 asks for names in UTF-8 where the server makes it a question (the
 // draft behind RFC 2640; Serv-U wants to know the client first). Any answer will do.

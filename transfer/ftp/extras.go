@@ -220,6 +220,9 @@ func (s *session) facts() transfer.Facts {
 			f[name] = fact
 		}
 	}
+	if able := s.x.able; able.offers("UTF8") && !able.offers("CLNT") {
+		f[factUTF8] = transfer.Fact{Value: utf8Offered, Reason: "it is in FEAT", At: time.Now()}
+	}
 	refused := transfer.Facts{}
 	if s.x.w != nil {
 		if learned := s.x.w.ahead.learned; learned.Value != "" {

@@ -125,12 +125,12 @@ func (s *session) statBySize(path, arg string) (transfer.Info, error) {
 	if ok && r.class() == 4 {
 		return transfer.Info{}, x.said(policy.Command, "SIZE", path, r)
 	}
-	isDir, err := s.enter(arg)
+	isDir, err := s.visit(arg)
 	if err != nil {
 		return transfer.Info{}, err
 	}
 	if isDir {
-		return transfer.Info{Mode: fs.ModeDir, Size: -1}, s.leave()
+		return transfer.Info{Mode: fs.ModeDir, Size: -1}, nil
 	}
 	if !ok {
 		// Neither MLST nor SIZE: the listing of its directory is all there is.
@@ -276,11 +276,25 @@ func (s *session) isGood(dir string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	good, err := s.visit(arg)
+	if err == nil && good {
+		s.goodDir = dir
+	}
+	return good, err
+}
+
+// visit finds out whether it is a directory that can be entered, and returns to the
+// login directory. The way back is asked for ahead.
+func (s *session) visit(arg string) (bool, error) {
+	home, err := s.homeDir()
+	if err != nil || home == "" {
+		return false, err
+	}
+	s.x.w.ask(s.x.ctx, "CWD "+arg, "CWD "+home)
 	good, err := s.enter(arg)
 	if err != nil || !good {
 		return false, err
 	}
-	s.goodDir = dir
 	return true, s.leave()
 }
 
