@@ -67,7 +67,7 @@ type Job struct {
 	OnExists OnExists
 	// Listed is what the server said of the file of a Get a while ago, in a listing:
 	// with Extras.GetCompares it is not asked again, unless the file has changed
-	// since. nil if it said nothing.
+	// since, or the listing does not tell enough (isExact). nil if it said nothing.
 	Listed *Info
 	// InPlace writes the target itself instead of a temporary file beside it; for
 	// servers that know no rename, and for local files that can't be replaced, as

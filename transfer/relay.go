@@ -310,7 +310,7 @@ func (s *inSequence) stop() {
 // resumeRelay finds the offset from which the upload continues.
 func (r *run) resumeRelay(ctx context.Context, in, out Session, src *relaySource, temp string) (int64, error) {
 	first := !r.ours
-	if r.spoiled || !in.Extras().Resume || !out.Extras().Resume || first && (r.job.NoResume || r.job.InPlace || src.info.Size < resumeFrom) {
+	if r.spoiled || !in.Extras().Resume || !out.Extras().Resume || out.Extras().NoPutResume || first && (r.job.NoResume || r.job.InPlace || src.info.Size < resumeFrom) {
 		return 0, nil
 	}
 	info, err := r.part(ctx, out, temp, whileWriting(r.relayMode(src)))

@@ -67,7 +67,7 @@ type StepOp string
 
 // The steps. A rmdir is of a directory whose content is deleted before. An unlink
 // comes before that where nobody knows whether it is a symbolic link, which goes
-// without its content.
+// without its content, and for good.
 const (
 	StepMkdir  StepOp = "mkdir"
 	StepCopy   StepOp = "copy"
@@ -121,7 +121,7 @@ type Sync struct {
 	from, to   side     // while it walks
 	trash      string
 	made       string
-	unlinked   string // the last directory that was a link
+	spared     string // the last directory that was a link, or may be one
 }
 
 // MaxDelete is how much a sync may delete: so many files, or so many percent of
@@ -433,28 +433,56 @@ func (s *Sync) condemn(ctx context.Context, rel string, dst *transfer.Info, reas
 		s.incomplete = true
 		return false, each(Step{Op: StepDelete, Rel: rel, Size: -1, Err: err})
 	}
-	if !s.tellsLinks {
-		if err := s.note(Step{Op: StepUnlink, Rel: rel, Reason: reason}); err != nil {
-			return false, err
-		}
-	}
-	all = true
-	for info := range list.all() {
-		if !info.IsDir() {
-			s.targets++
-		}
-		gone := false
-		if info.Bad == nil && !transfer.IsTemp(info.Name) {
-			if gone, err = s.condemn(ctx, path.Join(rel, info.Name), &info, reason, each); err != nil {
-				return false, err
+	content := func() error {
+		all = true
+		for info := range list.all() {
+			if !info.IsDir() {
+				s.targets++
 			}
+			gone := false
+			if info.Bad == nil && !transfer.IsTemp(info.Name) {
+				if gone, err = s.condemn(ctx, path.Join(rel, info.Name), &info, reason, each); err != nil {
+					return err
+				}
+			}
+			all = all && gone
 		}
-		all = all && gone
+		return nil
 	}
-	if all {
+	if s.tellsLinks {
+		err = content()
+	} else {
+		err = s.behind(content, func() error {
+			if !all {
+				return nil
+			}
+			return s.note(Step{Op: StepUnlink, Rel: rel, Reason: reason})
+		})
+	}
+	if err == nil && all {
 		err = s.note(Step{Op: StepRmdir, Rel: rel, Reason: reason})
 	}
-	return all, err
+	return all && err == nil, err
+}
+
+// behind puts the steps that content notes behind those that first does, which is
+// called afterwards.
+func (s *Sync) behind(content, first func() error) error {
+	outer := s.spool
+	s.spool = nil
+	err := content()
+	inner := s.spool
+	s.spool = outer
+	if inner != nil {
+		defer inner.close()
+	}
+	if err == nil {
+		err = first()
+	}
+	if err != nil || inner == nil {
+		return err
+	}
+	return inner.all(s.note)
 }
 
 func (s *Sync) note(step Step) (err error) {
@@ -516,8 +544,8 @@ func (s *Sync) Close() {
 // Needed says whether a step has to be done; to find out it may read the file on
 // both sides. What a link led to stays when the link has gone.
 func (s *Sync) Needed(ctx context.Context, step Step) (bool, error) {
-	if s.unlinked != "" && (step.Op == StepDelete || step.Op == StepRmdir || step.Op == StepUnlink) {
-		return !strings.HasPrefix(step.Rel+"/", s.unlinked+"/"), nil
+	if s.spared != "" && (step.Op == StepDelete || step.Op == StepRmdir || step.Op == StepUnlink) {
+		return !strings.HasPrefix(step.Rel+"/", s.spared+"/"), nil
 	}
 	if !step.Check {
 		return true, nil
@@ -540,10 +568,13 @@ func (s *Sync) Do(ctx context.Context, step Step, o transfer.Observer) (transfer
 		err := s.use(ctx, func(ctx context.Context, l *transfer.Link, e *policy.Engine) error {
 			gone, err := unlink(ctx, l, e, s.Name, s.To.remote(step.Rel))
 			if gone {
-				s.unlinked, result.Skipped = step.Rel, ""
+				result.Skipped = ""
 			}
 			return err
 		})
+		if err != nil || result.Skipped == "" {
+			s.spared = step.Rel
+		}
 		return result, err
 	case StepDelete:
 		if !s.Hard {

@@ -409,6 +409,57 @@ func TestSyncDeletesLinks(t *testing.T) {
 	}
 }
 
+// TestSyncSparesWhatMayBeALink: where it can't be told whether a directory is a link,
+// or it is one of which something is to stay, what it leads to stays.
+func TestSyncSparesWhatMayBeALink(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		do     lab.Action
+		times  int
+		rules  string
+		failed int
+		left   map[string]string
+	}{
+		"refused":      {lab.Reply(450, "Busy."), 0, "", 1, map[string]string{"in/top": "→ ../precious"}},
+		"refused once": {lab.Reply(450, "Busy."), 1, "", 0, map[string]string{}},
+		"lost":         {lab.Drop(lab.RST), 0, "", 1, map[string]string{"in/top": "→ ../precious"}},
+		"not selected": {lab.Action{}, 0, "*.csv", 0, map[string]string{"in/top": "→ ../precious", "in/dir": "/", "in/dir/x.txt": "in/dir/x.txt"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			tree(t, root, "precious/gold", "in/dir/x.txt", "in/dir/y.csv")
+			if err := os.Symlink("../precious", filepath.Join(root, "in", "top")); err != nil {
+				t.Skip(err)
+			}
+			cfg := lab.FTPConfig{Root: root, User: "u", Password: "p", Listing: followed(root)}
+			if test.rules == "" {
+				cfg.Script = []lab.Rule{{On: "DELE", Path: "/in/top", Times: test.times, Do: test.do}}
+			}
+			srv, err := lab.StartFTP(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer srv.Close()
+			l := ftpLink(srv.Addr(), "u", "p")
+			defer l.Close(context.Background())
+			s := &Sync{
+				From: localEnd(t, t.TempDir()), To: End{Links: NewLinks(l.Location(), func() *transfer.Link { return l }, impatient(), 1), Path: "in"},
+				Selection: Selection{Recursive: true}, Delete: true, Hard: true, MaxDelete: MaxDelete{N: 3}, Name: "sync",
+			}
+			if test.rules != "" {
+				s.Rules = []Rule{{Include: true, Pattern: test.rules}}
+			}
+			if steps, failed := runSync(t, s, false); len(failed) != test.failed {
+				t.Errorf("%q: %v", steps, failed)
+			}
+			maps.Copy(test.left, map[string]string{"in": "/", "precious": "/", "precious/gold": "precious/gold"})
+			if left := contents(t, root); !maps.Equal(left, test.left) {
+				t.Errorf("left: %v, want %v", left, test.left)
+			}
+		})
+	}
+}
+
 // TestSyncDeletesLinksRealServers needs proftpd.
 func TestSyncDeletesLinksRealServers(t *testing.T) {
 	srv := transfertest.ProFTPD(t, transfertest.FTPOptions{Config: []string{"ShowSymlinks off"}})

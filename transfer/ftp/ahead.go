@@ -17,8 +17,8 @@ import (
 // need not know, and its failure is found where it always was. A command that was
 // not foreseen ends the flight: what is still asked is forgotten.
 //
-// Nothing is sent ahead behind a command that moves data, before the reply that
-// ends it (RFC 959 §4.2, on 1yz).
+// Behind a command that moves data, before the reply that ends it (RFC 959 §4.2, on
+// 1yz), nothing is sent ahead but the question for the port of the next: see askBehind.
 type ahead struct {
 	queue []asked
 	// off: everything is sent in its turn.
@@ -170,7 +170,6 @@ func (w *wire) askBehind(line string) {
 		return // it shows soon enough
 	}
 	tcp.AckAtOnce(w.raw)
-	w.ahead.answered = true // by the 1xx of the download
 	w.ahead.queue = append(w.ahead.queue, asked{line: line, behind: true})
 }
 

@@ -551,6 +551,27 @@ func TestSilenceIsNotLoss(t *testing.T) {
 	}
 }
 
+// TestSilenceBesideADownload: nor of one that came with a download and the question
+// for the next port.
+func TestSilenceBesideADownload(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	store(t, root, "file", []byte("content"))
+	srv := start(t, lab.FTPConfig{Root: root, Without: noMLST, Greeting: "(vsFTPd 3.0.3)", Script: []lab.Rule{{On: "SIZE", Nth: 3, Do: lab.Stall()}}})
+	s := dial(t, srv, known("pipelining=works"), limits(quick))
+	listed := transfer.Info{Size: 7, ModTime: modTime(t, root, "file")}
+	for range 2 {
+		if _, _, err := getListed(t, s, "file", listed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _, err := getListed(t, s, "file", listed)
+	is(t, err, "SIZE", policy.Command, 0, policy.CauseNoReply)
+	if learned := s.Extras().Facts()["pipelining"]; learned.Value == "dropped" {
+		t.Errorf("learned %+v", learned)
+	}
+}
+
 // TestInTurn: servers that are known to lose commands get them one at a time.
 func TestInTurn(t *testing.T) {
 	t.Parallel()

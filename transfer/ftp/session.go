@@ -170,6 +170,7 @@ func (s *session) Get(ctx context.Context, path string, off int64, dst transfer.
 		err = s.refuse(w.fault)
 	}
 	if err == nil && w.whole() {
+		s.x.w.ahead.answered = true // by the 1xx
 		s.x.askPortBehind()
 	}
 	err = errors.Join(err, r.Close())
@@ -355,7 +356,7 @@ func (s *session) Rename(ctx context.Context, from, to string) error {
 	return s.x.result("RNFR", s.lib.Rename(arg, target))
 }
 
-// Remove sends DELE. Some servers let it delete a directory; ours don't ask it to.
+// Remove sends DELE. Some servers let it delete an empty directory.
 func (s *session) Remove(ctx context.Context, path string) error {
 	arg, end, err := s.begin(ctx, "DELE", path)
 	if err != nil {

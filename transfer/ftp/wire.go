@@ -114,11 +114,11 @@ func (w *wire) startTLS(ctx context.Context, c *tls.Config) (tls.ConnectionState
 // reply the next. secret is what the log must not show of its end.
 func (w *wire) send(ctx context.Context, line, secret string) error {
 	i := w.ahead.find(line)
-	if i >= 0 && w.ahead.queue[i].behind {
+	if i >= 0 && w.ahead.queue[i].isPort() {
 		if err := w.hear(ctx, i+1); err != nil {
 			return err
 		}
-		i = w.ahead.find(line) // it may have been refused
+		i = w.ahead.find(line) // it may have been refused, or be too old
 	}
 	if i >= 0 {
 		return w.claim(ctx, i)

@@ -205,8 +205,10 @@ func connect(ctx context.Context, o *Options, beside *connection) (*connection, 
 		check = ssh.FixedHostKey(beside.hostKey)
 	}
 	config.HostKeyCallback = func(host string, remote net.Addr, key ssh.PublicKey) error {
+		if hostKey == nil { // else it is about new session keys
+			s.turns.begin()
+		}
 		hostKey = key
-		s.turns.begin()
 		return check(host, remote, key)
 	}
 	conn, channels, requests, err := ssh.NewClientConn(s, o.knownAs(), config)

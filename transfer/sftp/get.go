@@ -241,11 +241,13 @@ func newOutput(dst transfer.Sink) *output {
 	return out
 }
 
-// isOther says whether the file is not the version that it must be. a and err are
+// isOther says whether the file has not the time of the version that it must be. a and err are
 // the answer to FSTAT.
 func (out *output) isOther(a attrs, err error) bool {
+	info := a.info("", "")
+	info.Size = -1 // is compared anyway
 	_, refused := err.(*status)
-	return out.dst.Version != nil && (refused || err == nil && !out.dst.Takes(a.info("", "")))
+	return out.dst.Version != nil && (refused || err == nil && !out.dst.Takes(info))
 }
 
 func (out *output) write(b []byte, off int64) (err error) {

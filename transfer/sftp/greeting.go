@@ -13,7 +13,8 @@ import (
 // further channels, whose server is the same as that of the first, show it. What it
 // would offer is remembered as well.
 const (
-	factExtensions = "extensions" // their names
+	factExtensions = "extensions" // their names, or noExtensions
+	noExtensions   = "none"
 	factPipelining = "pipelining" // as with FTP
 
 	pipeliningWorks   = "works"
@@ -23,11 +24,14 @@ const (
 // foretold are the extensions with which a server will greet that need not be waited
 // for; nil if it must.
 func foretold(facts transfer.Facts) []string {
-	names, known := facts[factExtensions]
-	if !known || facts[factPipelining].Value != pipeliningWorks {
+	names := facts[factExtensions]
+	if names.Value == "" || facts[factPipelining].Value != pipeliningWorks {
 		return nil
 	}
-	return append([]string{}, strings.Fields(names.Value)...)
+	if names.Value == noExtensions {
+		return []string{}
+	}
+	return strings.Fields(names.Value)
 }
 
 // canRemember says whether a server's extensions fit into a fact.
@@ -37,11 +41,21 @@ func canRemember(extensions []string) bool {
 	})
 }
 
-// pipelines notes that a request behind the greeting was answered.
-func (s *session) pipelines() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.o.Facts[factPipelining].Value == "" {
-		s.facts[factPipelining] = transfer.Fact{Value: pipeliningWorks, Reason: "it worked", At: time.Now()}
+// tryEarly asks for something on a further channel whose server has not greeted yet,
+// unless it is known what comes of that. Whoever uses the channel does not wait for
+// the greeting either.
+func (s *session) tryEarly(ch *channel) {
+	if s.o.Facts[factPipelining].Value != "" || ch.tap.extensions.Load() != nil {
+		return
 	}
+	early := ch.tap.start(newRequest(fxpStat).string("."), nil)
+	go func() {
+		<-early.done // at the latest when the channel ends
+		if early.err == nil { // whatever it says
+			s.mu.Lock()
+			s.facts[factPipelining] = transfer.Fact{Value: pipeliningWorks, Reason: "it worked", At: time.Now()}
+			s.mu.Unlock()
+		}
+		early.release()
+	}()
 }

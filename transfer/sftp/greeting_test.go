@@ -1,6 +1,7 @@
 package sftp
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -17,7 +18,7 @@ import (
 func greetingFacts(extensions ...string) transfer.Facts {
 	return transfer.Facts{
 		factPipelining: {Value: pipeliningWorks, At: time.Now()},
-		factExtensions: {Value: strings.Join(extensions, " "), At: time.Now()},
+		factExtensions: {Value: cmp.Or(strings.Join(extensions, " "), noExtensions), At: time.Now()},
 	}
 }
 

@@ -91,6 +91,7 @@ func (s *session) acquireOn(ctx context.Context, c *connection) (*channel, error
 		s.noMore(c, err)
 		return nil, errNoLane
 	}
+	s.tryEarly(ch)
 	return ch, nil
 }
 
@@ -473,9 +474,6 @@ func (b *bulk) openLane(ctx context.Context, lane chan *channel) (*file, error) 
 			return nil, errNoLane
 		}
 		f, err := b.open(ctx, ch)
-		if _, refused := errors.AsType[*status](err); refused || err == nil {
-			b.s.pipelines()
-		}
 		switch {
 		case err == nil:
 		case ch.usable() || !ch.conn.alive():

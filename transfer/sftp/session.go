@@ -125,10 +125,14 @@ func (s *session) begin(ctx context.Context, path string, mode fs.FileMode) (tra
 	if err := cmp.Or(transfer.ValidPath(path), ctx.Err()); err != nil {
 		return s.Stat(ctx, path) // says so
 	}
+	s.dropBegun(path)
 	ch := s.control
 	looked := ch.tap.start(newRequest(fxpStat).string(path), nil)
 	f, openErr := ch.openNew(ctx, path, openWrite|openCreate, mode) // whoever puts it says why it can't be
 	if err := ch.conn.wait(ctx, ch.conn.limits.Reply, looked.done); err != nil {
+		if openErr == nil {
+			f.letGo()
+		}
 		return transfer.Info{}, ch.fault(policy.Command, "stat", path, err)
 	}
 	a, err := looked.attrs()
@@ -154,6 +158,14 @@ func (s *session) takeBegun(path string) *file {
 	f := s.begun[path]
 	delete(s.begun, path)
 	return f
+}
+
+// dropBegun closes what begin has opened, if it has: the name is to mean something
+// else, and Windows keeps what is open.
+func (s *session) dropBegun(path string) {
+	if f := s.takeBegun(path); f != nil {
+		f.letGo()
+	}
 }
 
 // isUnlisted says whether the nearest directory that can be read does not hold
@@ -191,6 +203,8 @@ func (s *session) rename(ctx context.Context, op, from, to string, r request) er
 	if err := cmp.Or(transfer.ValidPath(from), transfer.ValidPath(to)); err != nil {
 		return err
 	}
+	s.dropBegun(from)
+	s.dropBegun(to)
 	s.mu.Lock()
 	given := s.timed[from]
 	s.mu.Unlock()
@@ -229,9 +243,7 @@ func (s *session) Remove(ctx context.Context, path string) error {
 	if err := transfer.ValidPath(path); err != nil {
 		return err
 	}
-	if f := s.takeBegun(path); f != nil {
-		f.letGo() // Windows keeps what is open
-	}
+	s.dropBegun(path)
 	_, err := s.control.request(ctx, fxpStatus, newRequest(fxpRemove).string(path))
 	if err != nil {
 		return unconfirmed(s.control.fault(policy.Command, "remove", path, err))
@@ -297,7 +309,7 @@ func (s *session) learned() transfer.Facts {
 	s.mu.Unlock()
 	t := s.control.tap
 	if e := t.extensions.Load(); e != nil && canRemember(*e) {
-		facts[factExtensions] = transfer.Fact{Value: strings.Join(*e, " "), Reason: "its greeting", At: time.Now()}
+		facts[factExtensions] = transfer.Fact{Value: cmp.Or(strings.Join(*e, " "), noExtensions), Reason: "its greeting", At: time.Now()}
 	}
 	if t.foretold && !t.answered.Load() && !s.control.usable() && !s.conn.leftByUs() {
 		facts[factPipelining] = transfer.Fact{

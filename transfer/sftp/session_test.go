@@ -811,6 +811,42 @@ func TestBeginIsOneFlight(t *testing.T) {
 	}
 	cancel()
 	wantFault(t, <-done, policy.Fault{Phase: policy.Command, Op: "stat", Cause: policy.CauseCancelled})
+	if err := srv.Await(wait, func(l lab.Log) bool { return l.Count("CLOSE") == 1 }); err != nil {
+		t.Errorf("the file stays open: %v", err)
+	}
+}
+
+// TestBegunIsOfItsName: what was opened for a Put that never came is not used for one
+// of another file that has the name now.
+func TestBegunIsOfItsName(t *testing.T) {
+	srv := startLab(t, lab.SFTPConfig{})
+	s, other := dialLab(t, srv), dialLab(t, srv)
+	for _, begunAgain := range []bool{false, true} {
+		if _, err := s.Extras().Begin(t.Context(), "/f", 0); !transfer.IsMissing(err) {
+			t.Fatal(err)
+		}
+		moves := s
+		if begunAgain {
+			moves = other
+		}
+		if err := moves.Rename(t.Context(), "/f", "/published"); err != nil {
+			t.Fatal(err)
+		}
+		if begunAgain {
+			put(t, other, "/f", content(10))
+			if info, err := s.Extras().Begin(t.Context(), "/f", 0); err != nil || info.Size != 10 {
+				t.Fatalf("%+v, %v", info, err)
+			}
+		}
+		put(t, s, "/f", content(1<<20))
+		sameBytes(t, "/f", get(t, s, "/f"), content(1<<20))
+		sameBytes(t, "/published", get(t, s, "/published"), nil)
+		for _, name := range []string{"/f", "/published"} {
+			if err := s.Remove(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 // TestBeginOnOddServers: what can't be opened is told by the Put, and a server that

@@ -43,9 +43,9 @@ func congestion(t *testing.T, conn net.Conn) (name string) {
 	return name
 }
 
-// TestOnThisMachine: only what stays here gets another congestion control than the
+// TestOnLoopback: only what stays here gets another congestion control than the
 // system's. Reno, which paces neither, is one that every system has.
-func TestOnThisMachine(t *testing.T) {
+func TestOnLoopback(t *testing.T) {
 	for address, want := range map[string]string{
 		"127.0.0.1:21": "cubic", "127.8.9.10:21": "cubic", "[::1]:21": "cubic",
 		"192.0.2.1:21": "reno", "[2001:db8::1]:21": "reno", "10.0.0.1:21": "reno",
@@ -62,7 +62,7 @@ func TestOnThisMachine(t *testing.T) {
 		if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno"); err != nil {
 			t.Fatal(err)
 		}
-		if err := onThisMachine("tcp", address, raw); err != nil {
+		if err := onLoopback("tcp", address, raw); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
 		if got, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION); err != nil || got != want {
