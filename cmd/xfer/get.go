@@ -81,7 +81,7 @@ func (a *app) get(ctx context.Context, sources []string, dst string, m *many) er
 	if m.several(paths) {
 		n = m.atOnce(places...)
 	} else {
-		places[0].ssh.Need = -1
+		places[0].ssh.Need, places[0].ssh.Early = -1, *places[0].opt.Verify != transfer.VerifyHash
 	}
 	d := download{app: a, dst: dst, turns: m.turns(), taken: m.taken(paths), parents: m.filesFrom != "", inPlace: m.inPlace, alone: !m.several(paths), newDir: newDir{app: a}}
 	below := d.parents || len(sources) > 1 || os.IsPathSeparator(dst[len(dst)-1]) || batch.HasPattern(paths[0])

@@ -77,7 +77,7 @@ func (a *app) put(ctx context.Context, sources []string, dst string, m *many) er
 	if m.several(sources) {
 		n = m.atOnce(to)
 	} else {
-		to.ssh.Need = sizeOf(sources[0])
+		to.ssh.Need, to.ssh.Early = sizeOf(sources[0]), *to.opt.Verify != transfer.VerifyHash
 	}
 	u := &upload{app: a, links: m.links(a, to, engine, n), to: to, turns: m.turns(), taken: m.taken(sources), newDir: newDir{app: a}}
 	name := "put " + shown(sources[0])

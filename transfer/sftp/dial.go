@@ -36,6 +36,9 @@ type Options struct {
 	// are opened as soon as there are any. -1: there is one, whose size is not known
 	// yet; 0: there may be none.
 	Need int64
+	// Early: requests may be made before the server greets, where it is known to take
+	// that. What it offers is then thought to be what it offered before.
+	Early bool
 	// Further, if not nil, is Hints.Further: a file that takes long may be carried
 	// over several connections.
 	Further func(ctx context.Context, dial func(context.Context) error) (release func(), err error)

@@ -16,6 +16,31 @@ const maxOutput = 64 << 10
 // errNoShell: the server runs no programs for this login.
 var errNoShell = errors.New("the server runs no programs for this login")
 
+// programs is how many run at the same time; that many channels are left to them.
+const programs = 2
+
+// exec is connection.exec on the session's connection. Where that has no room for a
+// program, a channel for file data goes that nobody uses.
+func (s *session) exec(ctx context.Context, line string, limit time.Duration) (string, error) {
+	select {
+	case s.running <- struct{}{}:
+		defer func() { <-s.running }()
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+	out, err := s.conn.exec(ctx, line, limit)
+	if isRefused(err) && s.yield() {
+		return s.conn.exec(ctx, line, limit)
+	}
+	return out, err
+}
+
+// isRefused says whether the server opens no further channel.
+func isRefused(err error) bool {
+	_, refused := errors.AsType[*ssh.OpenChannelError](err)
+	return refused
+}
+
 // exec runs a command line on the server and gives what it prints. The error is
 // errNoShell, an *exitError, or of the connection.
 func (c *connection) exec(ctx context.Context, line string, limit time.Duration) (string, error) {
@@ -31,8 +56,8 @@ func (c *connection) exec(ctx context.Context, line string, limit time.Duration)
 		if c.forwards {
 			_, _ = ch.SendRequest("auth-agent-req@openssh.com", false, nil) // fails with what follows
 		}
-		status := make(chan error, 1)
-		go func() { status <- exitOf(requests) }()
+		exit := make(chan error, 1)
+		go func() { exit <- exitOf(requests) }()
 		ok, err := ch.SendRequest("exec", true, ssh.Marshal(struct{ Line string }{line}))
 		if err == nil && !ok {
 			err = errNoShell
@@ -49,7 +74,11 @@ func (c *connection) exec(ctx context.Context, line string, limit time.Duration)
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
-		return string(out), <-status
+		err = <-exit
+		if err == errNoExit && len(out) > 0 {
+			err = nil // the benefit of the doubt: the output is looked at anyway
+		}
+		return string(out), err
 	})
 }
 
@@ -58,13 +87,17 @@ type exitError struct{ status uint32 }
 
 func (e *exitError) Error() string { return fmt.Sprintf("exit status %d", e.status) }
 
-// exitOf reads how the program of a channel ended. A server that says nothing
-// gets the benefit of the doubt: its output is looked at anyway.
+// errNoExit: the channel ended, and the server did not say how the program did.
+var errNoExit = fmt.Errorf("%w: the program did not end", errLost)
+
+// exitOf reads how the program of a channel ended.
 func exitOf(requests <-chan *ssh.Request) (err error) {
+	err = errNoExit
 	for r := range requests {
 		f := fields{b: r.Payload}
 		switch r.Type {
 		case "exit-status":
+			err = nil
 			if n := f.uint32(); n != 0 {
 				err = &exitError{n}
 			}

@@ -58,6 +58,9 @@ func (ch *channel) fault(phase policy.Phase, op, path string, err error) *policy
 		f.Text = ch.lastWords()
 	}
 	f.Cause = causeOf(f.Err)
+	if errors.Is(err, errNotSFTP) || errors.Is(err, errMalformed) {
+		f.Text = policy.Sanitize(err.Error())
+	}
 	return f
 }
 

@@ -1,6 +1,7 @@
 package sftp
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -41,16 +42,29 @@ func canRemember(extensions []string) bool {
 	})
 }
 
+// greeted waits for the greeting, if it was not waited for. Before it comes nobody
+// knows what is at the other end, and nothing is changed there but temporary files.
+func (s *session) greeted(ctx context.Context) error {
+	t := s.control.tap
+	if !t.foretold {
+		return nil
+	}
+	if err := s.conn.wait(ctx, s.conn.limits.Reply, t.heard); err != nil {
+		return err
+	}
+	return t.failed()
+}
+
 // tryEarly asks for something on a further channel whose server has not greeted yet,
 // unless it is known what comes of that. Whoever uses the channel does not wait for
 // the greeting either.
 func (s *session) tryEarly(ch *channel) {
-	if s.o.Facts[factPipelining].Value != "" || ch.tap.extensions.Load() != nil {
+	if s.o.Facts[factPipelining].Value == pipeliningWorks || ch.tap.extensions.Load() != nil {
 		return
 	}
 	early := ch.tap.start(newRequest(fxpStat).string("."), nil)
 	go func() {
-		<-early.done // at the latest when the channel ends
+		<-early.done          // at the latest when the channel ends
 		if early.err == nil { // whatever it says
 			s.mu.Lock()
 			s.facts[factPipelining] = transfer.Fact{Value: pipeliningWorks, Reason: "it worked", At: time.Now()}

@@ -22,7 +22,9 @@ func greetingFacts(extensions ...string) transfer.Facts {
 	}
 }
 
-func withFacts(f transfer.Facts) func(*Options) { return func(o *Options) { o.Facts = f } }
+func withFacts(f transfer.Facts) func(*Options) {
+	return func(o *Options) { o.Facts, o.Early = f, true }
+}
 
 // TestForetold: the library has its greeting at once, the real one counts when it
 // comes, and what is in its place is told as ever.

@@ -67,7 +67,7 @@ func (s *session) hash(ctx context.Context, path string, n int64) (transfer.Dige
 		if err == nil {
 			return digest, nil
 		}
-		if ctx.Err() != nil || !s.Alive() || is(err, fxNoSuchFile) || is(err, fxPermission) {
+		if ctx.Err() != nil || !s.Alive() || isRefused(err) || isLost(err) || is(err, fxNoSuchFile) || is(err, fxPermission) {
 			return transfer.Digest{}, s.control.fault(policy.Command, "hash", path, err)
 		}
 		// It says that it can and then does not: not for this session any more.
@@ -132,7 +132,7 @@ func (s *session) sumByShell(ctx context.Context, path string, n int64, limit ti
 	if n >= 0 {
 		line = fmt.Sprintf("head -c %d < %s | { sha256sum 2>/dev/null || shasum -a 256; }", n, policy.ShellQuote(path))
 	}
-	out, err := s.conn.exec(ctx, "sh -c "+policy.ShellQuote(line), limit)
+	out, err := s.exec(ctx, "sh -c "+policy.ShellQuote(line), limit)
 	if err != nil {
 		return transfer.Digest{}, err
 	}

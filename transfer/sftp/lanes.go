@@ -202,6 +202,22 @@ func (s *session) release(ch *channel) {
 	}
 }
 
+// yield closes a channel for file data that nobody uses, for good, and says whether
+// there was one.
+func (s *session) yield() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.idle, func(ch *channel) bool { return ch.conn == s.conn })
+	if i < 0 {
+		return false
+	}
+	_ = s.idle[i].tap.ch.Close() // never used again
+	s.idle = slices.Delete(s.idle, i, i+1)
+	s.conn.lanes--
+	s.conn.most = min(s.conn.most, s.conn.lanes)
+	return true
+}
+
 // bulk is one transfer of file data. It begins at once on the channel of the
 // requests about paths, and goes on over channels of its own as soon as they
 // fill the way: what waits for the window there holds up nobody.

@@ -19,6 +19,11 @@ func (s *session) Put(ctx context.Context, path string, off int64, src transfer.
 	if err := transfer.ValidPath(path); err != nil {
 		return 0, err
 	}
+	if !src.Temporary {
+		if err := s.greeted(ctx); err != nil {
+			return 0, s.control.fault(policy.Data, "open", path, err)
+		}
+	}
 	in, err := newInput(src, off)
 	if err != nil {
 		return 0, err

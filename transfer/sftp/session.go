@@ -42,6 +42,8 @@ type session struct {
 	ours      string           // the file that was put last
 	// begun are the files that begin has opened, for the Put that comes next.
 	begun map[string]*file
+	// running has an element for each program that runs.
+	running chan struct{}
 	// timed are the files to which Put gave their time already.
 	timed map[string]timing
 
@@ -61,9 +63,9 @@ type timing struct {
 }
 
 func newSession(c *connection, o Options) *session {
-	s := &session{o: o, conn: c, lookAgain: lookAgain, refused: map[string]bool{}, facts: transfer.Facts{}, begun: map[string]*file{}, timed: map[string]timing{}}
+	s := &session{o: o, conn: c, lookAgain: lookAgain, refused: map[string]bool{}, facts: transfer.Facts{}, begun: map[string]*file{}, running: make(chan struct{}, programs), timed: map[string]timing{}}
 	if c.most = maxSessions - 1; o.Shell {
-		c.most-- // for programs
+		c.most -= programs
 	}
 	for name := range o.Facts {
 		if ability, ok := strings.CutPrefix(name, noAbility); ok {
@@ -78,7 +80,11 @@ func (s *session) start(ctx context.Context) (err error) {
 	n := s.atOnce(s.o.Need)
 	s.conn.rtt.Store(0) // what comes now measures it better than the login
 	s.reserve(n)
-	if s.control, err = s.conn.open(ctx, s.slot, foretold(s.o.Facts)); err != nil {
+	var greeting []string
+	if s.o.Early {
+		greeting = foretold(s.o.Facts)
+	}
+	if s.control, err = s.conn.open(ctx, s.slot, greeting); err != nil {
 		return err
 	}
 	s.expect(ctx, s.o.Need)
@@ -143,12 +149,24 @@ func (s *session) begin(ctx context.Context, path string, mode fs.FileMode) (tra
 		s.begun[path] = f
 		s.mu.Unlock()
 	default:
-		f.letGo()
+		defer f.letGo()
 		if err != nil {
-			return s.Stat(ctx, path) // now that it is there
+			return s.made(ctx, path, f)
 		}
 	}
 	return s.seen(ctx, "stat", path, a, err)
+}
+
+// made looks at what begin has opened, now that it is there. An empty file that can't
+// be looked at is taken away again.
+func (s *session) made(ctx context.Context, path string, f *file) (transfer.Info, error) {
+	info, err := s.Stat(ctx, path)
+	if err != nil {
+		if a, failed := f.stat(ctx); failed == nil && a.flags&attrSize != 0 && a.size == 0 {
+			_ = s.Remove(ctx, path) // the failure that led here is what is reported
+		}
+	}
+	return info, err
 }
 
 // takeBegun gives the file that begin has opened, nil if it has not.
@@ -205,6 +223,9 @@ func (s *session) rename(ctx context.Context, op, from, to string, r request) er
 	}
 	s.dropBegun(from)
 	s.dropBegun(to)
+	if err := s.greeted(ctx); err != nil {
+		return s.control.fault(policy.Command, op, to, err)
+	}
 	s.mu.Lock()
 	given := s.timed[from]
 	s.mu.Unlock()
@@ -244,6 +265,9 @@ func (s *session) Remove(ctx context.Context, path string) error {
 		return err
 	}
 	s.dropBegun(path)
+	if err := s.greeted(ctx); err != nil {
+		return s.control.fault(policy.Command, "remove", path, err)
+	}
 	_, err := s.control.request(ctx, fxpStatus, newRequest(fxpRemove).string(path))
 	if err != nil {
 		return unconfirmed(s.control.fault(policy.Command, "remove", path, err))
@@ -271,8 +295,11 @@ func (s *session) change(ctx context.Context, op, path string, f func(*sftp.Clie
 	return err
 }
 
-// ask makes a request about a path that is answered by a status alone.
+// ask makes a request that changes something and is answered by a status alone.
 func (s *session) ask(ctx context.Context, op, path string, f func(*sftp.Client) error) error {
+	if err := s.greeted(ctx); err != nil {
+		return s.control.fault(policy.Command, op, path, err)
+	}
 	_, err := learn(ctx, s, op, path, func(c *sftp.Client) (struct{}, error) { return struct{}{}, f(c) })
 	return err
 }
@@ -308,7 +335,7 @@ func (s *session) learned() transfer.Facts {
 	facts := maps.Clone(s.facts)
 	s.mu.Unlock()
 	t := s.control.tap
-	if e := t.extensions.Load(); e != nil && canRemember(*e) {
+	if e := t.extensions.Load(); t.opened.Load() && canRemember(*e) {
 		facts[factExtensions] = transfer.Fact{Value: cmp.Or(strings.Join(*e, " "), noExtensions), Reason: "its greeting", At: time.Now()}
 	}
 	if t.foretold && !t.answered.Load() && !s.control.usable() && !s.conn.leftByUs() {

@@ -124,7 +124,7 @@ func TestSuiteOnProfiles(t *testing.T) {
 				t.Errorf("the greeting would be waited for: %v", facts)
 			}
 			proxy, viaProxy := through(t, srv.Addr(), 0)
-			learned := func(o *Options) { o.Facts = facts }
+			learned := withFacts(facts)
 			dir := "/home"
 			if quirks.Drive != "" {
 				dir = "/" + quirks.Drive + dir

@@ -43,15 +43,19 @@ type tap struct {
 	ch io.ReadWriteCloser
 
 	// Only the library's reader uses these: it drives the tap by reading.
-	in     *bufio.Reader
-	head   [headerLen + 4]byte
-	ready  []byte // of head, due to the library
-	rest   int    // bytes of the library's packet that are still to come
-	turns  int    // how many of our requests have been answered
-	opened bool   // SSH_FXP_VERSION has come
+	in    *bufio.Reader
+	head  [headerLen + 4]byte
+	ready []byte // of head, due to the library
+	rest  int    // bytes of the library's packet that are still to come
+	turns int    // how many of our requests have been answered
 	// foretold: the library has got a greeting before the server's came.
 	foretold bool
 
+	// opened: SSH_FXP_VERSION has come. heard is closed then, or when it can't come
+	// any more.
+	opened atomic.Bool
+	heard  chan struct{}
+	once   sync.Once // of heard
 	// extensions are those of the greeting, the foretold one until there is another.
 	extensions atomic.Pointer[[]string]
 	// answered: something has come behind the greeting.
@@ -88,7 +92,7 @@ var replies = sync.Pool{New: func() any { return &reply{done: make(chan struct{}
 // newTap taps ch; moved is told of every n bytes that pass, in or out.
 func newTap(ch io.ReadWriteCloser) *tap {
 	// Large reads bypass the buffer: it saves the small ones of the headers.
-	return &tap{ch: ch, in: bufio.NewReaderSize(ch, 512), waiting: map[uint32]*reply{}}
+	return &tap{ch: ch, in: bufio.NewReaderSize(ch, 512), heard: make(chan struct{}), waiting: map[uint32]*reply{}}
 }
 
 // Read gives the library its packets and keeps ours.
@@ -119,9 +123,9 @@ func (t *tap) next() error {
 	}
 	length, kind := int(binary.BigEndian.Uint32(t.head[:4])), t.head[4]
 	switch {
-	case !t.opened && (length > maxPacket || length < 5 || kind != fxpVersion):
+	case !t.opened.Load() && (length > maxPacket || length < 5 || kind != fxpVersion):
 		return t.notSFTP()
-	case !t.opened:
+	case !t.opened.Load():
 		return t.greeting(length)
 	case length > maxPacket || length < 5:
 		return fmt.Errorf("%w: type %d, length %d", errMalformed, kind, length)
@@ -173,13 +177,14 @@ func (t *tap) greeting(length int) error {
 		f.string() // of no interest
 	}
 	t.extensions.Store(&extensions)
-	t.opened = true
+	t.opened.Store(true)
 	switch {
 	case !t.foretold:
 		t.ready = b
 	case speaks != protocolVersion || f.err != nil:
 		return fmt.Errorf("%w: greeting of version %d", errMalformed, speaks)
 	}
+	t.once.Do(func() { close(t.heard) })
 	return nil
 }
 
@@ -330,6 +335,7 @@ func (t *tap) fail(err error) {
 		return
 	}
 	t.err = err
+	t.once.Do(func() { close(t.heard) })
 	for id, r := range t.waiting {
 		delete(t.waiting, id)
 		if r != nil {
