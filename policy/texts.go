@@ -64,6 +64,10 @@ var (
 	// saysTruncated: pure-ftpd lists 10,000 entries and then says "226-Output
 	// truncated to 10000 matches", proftpd's ListOptions do the same.
 	saysTruncated = words(`truncated`)
+
+	// saysUnread: vsftpd 3.0.3 of a directory that may be entered and not read, "226
+	// Transfer done (but failed to open directory)."
+	saysUnread = words(`failed to open directory`)
 )
 
 // Operations that share a meaning.

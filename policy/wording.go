@@ -71,6 +71,13 @@ func OneAtATime(greeting string) bool { return saysOneAtATime.MatchString(greeti
 // comes while data moves until it has moved.
 func Patient(greeting string) bool { return saysPatient.MatchString(greeting) }
 
+// Unread says whether the reply behind a listing tells that the directory could not be
+// read: it is not empty.
+func Unread(reply string) bool { return saysUnread.MatchString(reply) }
+
+// Denied says whether a refusal is about permission.
+func Denied(reply string) bool { return saysPermission.MatchString(reply) }
+
 // Truncated says whether the reply behind a listing tells that entries were left
 // out. Those must not be taken for deleted.
 func Truncated(reply string) bool { return saysTruncated.MatchString(reply) }

@@ -215,7 +215,10 @@ type part struct {
 func (r *run) openPart(info Info) (*part, func(), error) {
 	path := r.result.Local
 	if !r.job.InPlace {
-		identity := fmt.Sprintf("%s\x00%d\x00%d", r.link.Location().WithPath(r.job.Remote), info.Size, info.ModTime.Unix())
+		identity := fmt.Sprintf("%s\x00%d", r.link.Location().WithPath(r.job.Remote), info.Size)
+		if !info.isSmall() { // else nothing is continued, and the time may be known more or less exactly
+			identity += fmt.Sprintf("\x00%d", info.ModTime.Unix())
+		}
 		dir, name := filepath.Split(path)
 		path = dir + filepath.FromSlash(tempName(name, identity))
 	}

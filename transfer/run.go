@@ -310,6 +310,7 @@ func (r *run) get(ctx context.Context) error {
 	if r.job.Out != nil {
 		return r.stream(ctx)
 	}
+	listed := r.job.Listed
 	if s, _ := r.link.live(); s == nil || !s.Extras().GetCompares || !r.isExact(r.job.Listed) {
 		r.job.Listed = nil
 	}
@@ -323,14 +324,14 @@ func (r *run) get(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if listed != nil && listed.IsRegular() && listed.Size == info.Size && !info.HasPerm {
+		info.Mode, info.HasPerm = listed.Mode, listed.HasPerm // FTP without MLST tells it there only
+	}
 	return r.getVersion(ctx, info)
 }
 
-// coarse is the largest file, in bytes, that is fetched as a listing had it whose
-// times are not exact to the second: a part of such a file is of no use to others.
-const coarse = 1 << 20
-
-// isExact says whether a listing tells enough of the file.
+// isExact says whether a listing tells enough of the file: of a large one, whose part
+// may be continued by another run, and where the time decides, the second.
 func (r *run) isExact(listed *Info) bool {
 	switch {
 	case listed == nil || !listed.IsRegular() || listed.Size < 0 || listed.ModTime.IsZero():
@@ -338,8 +339,11 @@ func (r *run) isExact(listed *Info) bool {
 	case listed.Precision <= time.Second:
 		return true
 	}
-	return listed.Size <= coarse && r.job.OnExists != Newer
+	return listed.Size < resumeFrom && r.job.OnExists != Newer
 }
+
+// isSmall says whether a part of the file is not worth being continued by another run.
+func (i *Info) isSmall() bool { return i.Size >= 0 && i.Size < resumeFrom }
 
 func isChanged(err error) bool {
 	f, ok := errors.AsType[*policy.Fault](err)
@@ -450,7 +454,7 @@ func (r *run) fetch(ctx context.Context, part *part, info *Info) error {
 // when an earlier run wrote it and it is still to be compared with the source.
 func (r *run) resumeGet(ctx context.Context, s Session, part *part, info *Info) (off int64, compared bool, err error) {
 	first := !r.ours
-	if (r.job.NoResume || part.inPlace || r.job.Listed != nil && info.Precision > time.Second) && first || !s.Extras().Resume {
+	if (r.job.NoResume || part.inPlace || info.isSmall()) && first || !s.Extras().Resume {
 		return 0, true, part.truncate(0) // in place, what is there is the old target
 	}
 	if off, err = part.size(); err != nil {

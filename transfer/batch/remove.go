@@ -80,14 +80,18 @@ func removeTree(ctx context.Context, l *transfer.Link, e *policy.Engine, name, p
 }
 
 // unlink removes a link that is listed as the directory that it leads to, as proftpd
-// does with "ShowSymlinks off". DELE removes it, and fails for good on a directory.
+// does with "ShowSymlinks off". DELE removes it, and fails for good on a directory. A
+// permission that is missing says nothing of what it is.
 func unlink(ctx context.Context, l *transfer.Link, e *policy.Engine, name, path string) (gone bool, err error) {
 	err = e.Do(ctx, l.Op(name, 0, func(ctx context.Context, s transfer.Session) error {
 		if s.Extras().Lstat != nil {
 			return nil
 		}
 		err := s.Remove(ctx, path)
-		if gone = err == nil; !gone && policy.FaultOf(err).Code/100 == 5 {
+		if gone = err == nil; gone {
+			return nil
+		}
+		if f := policy.FaultOf(err); f.Code/100 == 5 && !policy.Denied(f.Text) {
 			return nil
 		}
 		return err

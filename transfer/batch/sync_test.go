@@ -422,6 +422,7 @@ func TestSyncSparesWhatMayBeALink(t *testing.T) {
 	}{
 		"refused":      {lab.Reply(450, "Busy."), 0, "", 1, map[string]string{"in/top": "→ ../precious"}},
 		"refused once": {lab.Reply(450, "Busy."), 1, "", 0, map[string]string{}},
+		"denied":       {lab.Reply(550, "Permission denied."), 0, "", 1, map[string]string{"in/top": "→ ../precious"}},
 		"lost":         {lab.Drop(lab.RST), 0, "", 1, map[string]string{"in/top": "→ ../precious"}},
 		"not selected": {lab.Action{}, 0, "*.csv", 0, map[string]string{"in/top": "→ ../precious", "in/dir": "/", "in/dir/x.txt": "in/dir/x.txt"}},
 	} {

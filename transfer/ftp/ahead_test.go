@@ -667,6 +667,25 @@ func TestConnectBesideFails(t *testing.T) {
 	}
 }
 
+// TestDeadBeforeConnected: a server that is gone behind its 150 is not waited for, and
+// the data connection that is still being opened is of no use.
+func TestDeadBeforeConnected(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{150, 226} {
+		srv := start(t, lab.FTPConfig{MarkFirst: true, Script: []lab.Rule{{On: "RETR", Do: lab.Reply(code, "Here it comes.").Then(lab.Drop(lab.FIN))}}})
+		hangs := func(ctx context.Context, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		s := dial(t, srv, known("mode=passive", "epsv=works"), proxied(hangs))
+		n, err := s.Get(t.Context(), "file", 0, discard(7))
+		if f := faultOf(t, err); n != 0 || f.Phase != policy.Data || f.Op != "RETR" || f.Code != 0 {
+			t.Errorf("%d: %d, %+v", code, n, f)
+		}
+		isAlive(t, s, false)
+	}
+}
+
 // TestRefusedBeforeConnected: a refusal does not wait for a connection that nobody
 // wants any more.
 func TestRefusedBeforeConnected(t *testing.T) {

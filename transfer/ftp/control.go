@@ -46,10 +46,11 @@ type interposer struct {
 	target string // likewise, of a rename
 	fault  *policy.Fault
 	data   *dataConn
-	// found is what the server says of the file now, by MLST or by SIZE and MDTM;
-	// compares: it says so beside RETR.
-	found            transfer.Info
-	byMLST, compares bool
+	// found is what the server says of the file now, by MLST or by SIZE and MDTM. If
+	// it says so beside RETR, takes says whether that is what is wanted.
+	found  transfer.Info
+	byMLST bool
+	takes  func(transfer.Info) bool
 	// last is the command that moved the last file; series: also the one before.
 	last   string
 	series bool
@@ -61,7 +62,7 @@ type interposer struct {
 // begin starts an operation: the verb, its argument as it goes on the wire, and
 // the path that it is about.
 func (x *interposer) begin(ctx context.Context, op, arg, path string) {
-	x.ctx, x.op, x.arg, x.path, x.fault, x.data, x.compares = ctx, op, arg, path, nil, nil, false
+	x.ctx, x.op, x.arg, x.path, x.fault, x.data, x.takes = ctx, op, arg, path, nil, nil, nil
 	x.in = nil
 	x.out.Reset()
 }

@@ -90,7 +90,14 @@ func (x *interposer) start(line string) int {
 	if unconnected != nil {
 		limit = abortGrace // the server may have closed its port, and then says why
 	}
+	other := x.takes != nil && !x.takes(x.found)
+	if other {
+		limit = abortGrace // it is not wanted, and may be a pipe that nobody writes to
+	}
 	r, err := x.w.next(x.ctx, limit)
+	if err == nil && r.class() < 4 && d.dialling != nil {
+		err = x.w.err // the server has gone, and nobody waits for the data connection
+	}
 	if unconnected != nil && (err != nil || r.class() < 4) {
 		f := x.notConnected(unconnected)
 		switch {
@@ -105,6 +112,9 @@ func (x *interposer) start(line string) int {
 		return x.fail(f)
 	}
 	switch {
+	case err != nil && other && x.ctx.Err() == nil:
+		d.release()
+		return x.fail(x.otherVersion())
 	case err != nil:
 		f := x.lost(policy.Data, x.op, x.path, err)
 		if f.Cause == policy.CauseNoReply && d.door != nil && !d.up() {
@@ -133,7 +143,7 @@ func (x *interposer) start(line string) int {
 // sendMove sends the command, and with it what is to be asked: what the file is,
 // which comes before the answer to the command, and the port of the next one.
 func (x *interposer) sendMove(line string) error {
-	if x.compares {
+	if x.takes != nil {
 		x.w.ask(x.ctx, append(x.askVersion(x.arg), line)...)
 	} else if err := x.w.send(x.ctx, line, ""); err != nil {
 		return x.lost(policy.Data, x.op, x.path, err)
@@ -141,7 +151,7 @@ func (x *interposer) sendMove(line string) error {
 	if x.w.ahead.patient && x.op == "RETR" {
 		x.askPortBehind()
 	}
-	if !x.compares {
+	if x.takes == nil {
 		return nil
 	}
 	if err := x.version(x.arg); err != nil {

@@ -172,7 +172,19 @@ const spoolLimit = 256 << 10
 // for again if it was too large or asked for in the wrong way.
 func (s *session) listHere(each func(transfer.Info) error) error {
 	if s.manners.a.Value != "" && s.manners.zoned {
-		return s.listing(s.manners.arg(), each)
+		seen := false
+		p := s.parser(each)
+		err := s.x.lines("LIST", s.manners.arg(), func(line string, bad error) error {
+			seen = true
+			return p.line(line, bad)
+		})
+		switch {
+		case err != nil:
+			return err
+		case !seen && s.manners.a.Value == "yes":
+			return s.unread()
+		}
+		return p.end()
 	}
 	var spool []string
 	size, overflow, sawSelf := 0, false, false
@@ -186,12 +198,23 @@ func (s *session) listHere(each func(transfer.Info) error) error {
 		return nil
 	})
 	asked := s.manners.a.Value == ""
-	if f, ok := errors.AsType[*policy.Fault](err); ok && asked && f.Code >= 500 && s.Alive() {
+	if f, ok := errors.AsType[*policy.Fault](err); ok && asked && f.Code >= 500 && f.Cause == "" && s.Alive() {
 		s.learnA("no", f.Said())
-		return s.listHere(each)
-	}
-	if err != nil {
+		if err = s.listHere(each); err != nil {
+			s.manners.a = transfer.Fact{} // it was not about "-a"
+		}
 		return err
+	}
+	switch {
+	case err != nil:
+		return err
+	case size == 0 && !overflow && asked: // nor is this
+		return s.listing("", func(info transfer.Info) error {
+			s.learnA("no", "it shows less than LIST")
+			return each(info)
+		})
+	case size == 0 && !overflow && s.manners.a.Value == "yes":
+		return s.unread()
 	}
 	if asked && sawSelf {
 		s.learnA("yes", "it shows the directory itself")
@@ -212,6 +235,12 @@ func (s *session) listHere(each func(transfer.Info) error) error {
 		}
 	}
 	return p.end()
+}
+
+// unread is the fault of a directory that can be entered and not read: the server
+// does not even list the directory itself.
+func (s *session) unread() error {
+	return s.x.because(policy.Command, "LIST", s.x.path, policy.CauseRemotePermission, "the listing lacks the directory itself")
 }
 
 func (s *session) learnA(value, reason string) {
@@ -309,7 +338,11 @@ func (x *interposer) lines(verb, arg string, each func(line string, bad error) e
 		return x.broken(d, o)
 	}
 	x.modes.succeeded(d)
-	if text := o.reply.text(); policy.Truncated(text) {
+	text := o.reply.text()
+	if policy.Unread(text) {
+		return x.because(policy.Command, verb, x.path, policy.CauseRemotePermission, policy.Sanitize(text))
+	}
+	if policy.Truncated(text) {
 		return each(x.charset.show(text), errTruncated)
 	}
 	return nil

@@ -511,3 +511,46 @@ func TestStatOfLink(t *testing.T) {
 		works(t, s)
 	}
 }
+
+// TestListUnread: a directory that could not be read is not an empty one, and tells
+// nothing of how the server lists.
+func TestListUnread(t *testing.T) {
+	t.Parallel()
+	const vsftpd = "Transfer done (but failed to open directory)."
+	empty := func(string, string) []byte { return []byte{} }
+	for name, test := range map[string]struct {
+		cfg     lab.FTPConfig
+		known   string
+		cause   policy.Cause
+		learned string
+	}{
+		"said":               {lab.FTPConfig{Listing: empty, Script: []lab.Rule{{On: "LIST", When: lab.Finally, Do: lab.Reply(226, vsftpd)}}}, "", policy.CauseRemotePermission, ""},
+		"not even itself":    {lab.FTPConfig{Listing: empty}, "list-a=yes", policy.CauseRemotePermission, "yes"},
+		"nobody knows":       {lab.FTPConfig{Listing: empty}, "", "", ""},
+		"no data connection": {lab.FTPConfig{Script: []lab.Rule{{On: "EPSV", Do: lab.Reply(550, "Permission denied.")}, {On: "PASV", Do: lab.Reply(550, "Permission denied.")}}}, "", policy.CauseDataConnect, ""},
+		"refused at all":     {lab.FTPConfig{Script: []lab.Rule{{On: "LIST", Do: lab.Reply(553, "No.")}}}, "", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.cfg.Without = noMLST
+			facts := []string{}
+			if test.known != "" {
+				facts = append(facts, test.known, "zone=+00:00")
+			}
+			s := dial(t, start(t, test.cfg), known(facts...), limits(quick))
+			err := s.List(t.Context(), ".", func(transfer.Info) error { return nil })
+			switch {
+			case test.cause != "":
+				if f := faultOf(t, err); f.Cause != test.cause {
+					t.Errorf("%v", err)
+				}
+			case name == "refused at all":
+				is(t, err, "LIST", policy.Command, 553, "")
+			case err != nil:
+				t.Error(err)
+			}
+			if got := s.Extras().Facts()["list-a"].Value; got != test.learned {
+				t.Errorf("learned %q, want %q", got, test.learned)
+			}
+		})
+	}
+}

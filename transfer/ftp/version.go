@@ -21,7 +21,8 @@ func (s *session) compare(arg string, off int64, dst transfer.Sink) error {
 		return nil
 	}
 	x.byMLST = x.able.offers("MLST") && !likeLink(*dst.Version)
-	if x.compares = off == 0 && x.w.ahead.works(x.o.Hints.Facts); x.compares {
+	if off == 0 && x.w.ahead.works(x.o.Hints.Facts) {
+		x.takes = dst.Takes
 		return nil
 	}
 	x.w.ask(x.ctx, append(x.askPort(), x.askVersion(arg)...)...)
@@ -40,7 +41,11 @@ func (s *session) other(dst transfer.Sink) *policy.Fault {
 		return nil
 	}
 	s.differs = true
-	return s.x.because(policy.Data, "RETR", s.x.path, policy.CauseRemoteChanged, "it is not what was listed")
+	return s.x.otherVersion()
+}
+
+func (x *interposer) otherVersion() *policy.Fault {
+	return x.because(policy.Data, "RETR", x.path, policy.CauseRemoteChanged, "it is not what was listed")
 }
 
 // refuse ends a download that is not wanted. What is small is taken in: proftpd 1.3.8

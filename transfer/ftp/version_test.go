@@ -119,3 +119,17 @@ func modTime(t *testing.T, root, name string) time.Time {
 	}
 	return info.ModTime().Truncate(time.Second)
 }
+
+// TestOtherVersionIsNotAwaited: what is not wanted may be a pipe, of which nothing
+// comes.
+func TestOtherVersionIsNotAwaited(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	store(t, root, "file", []byte("content"))
+	srv := start(t, lab.FTPConfig{Root: root, Script: []lab.Rule{{On: "RETR", Do: lab.Stall()}}})
+	s := dial(t, srv, known("pipelining=works"))
+	within(t, 20*time.Second, func() {
+		_, _, err := getListed(t, s, "file", transfer.Info{Size: 8, ModTime: modTime(t, root, "file")})
+		is(t, err, "RETR", policy.Data, 0, policy.CauseRemoteChanged)
+	})
+}
