@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/xfer-cli/xfer/policy"
 	"github.com/xfer-cli/xfer/transfer"
 	"github.com/xfer-cli/xfer/transfer/lab"
@@ -126,6 +128,61 @@ func TestHashOnOpenSSH(t *testing.T) {
 	put(t, s, "f", content(1000))
 	_, err := s.Extras().Hash(t.Context(), "f", -1)
 	wantFault(t, err, policy.Fault{Phase: policy.Command, Op: "hash", Cause: policy.CauseNoHash})
+}
+
+// TestHashesAtOnce: programs have channels of their own, however many are asked for
+// and few are allowed.
+func TestHashesAtOnce(t *testing.T) {
+	for _, sessions := range []int{10, 3, 2} {
+		srv := transfertest.SSHD(t, transfertest.SSHDOptions{MaxSessions: sessions})
+		s := dial(t, sshdOptions(srv, func(o *Options) { o.Shell, o.Need = true, 9<<20 }))
+		path := filepath.Join(srv.Dir, "f")
+		put(t, s, path, content(9<<20)) // takes all the channels that there are
+		var all sync.WaitGroup
+		for range 3 * sessions / 2 {
+			all.Go(func() {
+				digest, err := s.Extras().Hash(t.Context(), path, -1)
+				f := &policy.Fault{}
+				// sshd may still be busy with the end of the channel that made room.
+				if want := sha256.Sum256(content(9 << 20)); err == nil && !bytes.Equal(digest.Sum, want[:]) || err != nil && !(errors.As(err, &f) && f.Cause == policy.CauseChannel) {
+					t.Errorf("%d sessions: %x, %v", sessions, digest.Sum, err)
+				}
+			})
+		}
+		all.Wait()
+		wantHashes(t, s, path, content(9<<20), "SHA-256")
+		if refused := s.Extras().Facts()[noAbility+execHash]; refused.Value != "" {
+			t.Errorf("%d sessions: learned %v", sessions, refused)
+		}
+	}
+}
+
+// TestExitOf: a program that ended is told from a channel that did.
+func TestExitOf(t *testing.T) {
+	exit := func(status byte) *ssh.Request {
+		return &ssh.Request{Type: "exit-status", Payload: []byte{0, 0, 0, status}}
+	}
+	for _, tt := range []struct {
+		told []*ssh.Request
+		lost bool
+		want string
+	}{
+		{nil, true, ""},
+		{[]*ssh.Request{{Type: "other"}}, true, ""},
+		{[]*ssh.Request{exit(0)}, false, ""},
+		{[]*ssh.Request{exit(127)}, false, "exit status 127"},
+		{[]*ssh.Request{{Type: "exit-signal", Payload: []byte("\x00\x00\x00\x04KILL")}}, false, "ended by signal KILL"},
+	} {
+		requests := make(chan *ssh.Request, len(tt.told))
+		for _, r := range tt.told {
+			requests <- r
+		}
+		close(requests)
+		err := exitOf(requests)
+		if isLost(err) != tt.lost || !tt.lost && tt.want == "" && err != nil || tt.want != "" && (err == nil || err.Error() != tt.want) {
+			t.Errorf("%v: %v", tt.told, err)
+		}
+	}
 }
 
 // TestRateLimitIsAsked: before every byte, and its error ends the transfer.

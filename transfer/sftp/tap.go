@@ -2,6 +2,7 @@ package sftp
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/xfer-cli/xfer/policy"
 )
@@ -198,7 +200,12 @@ func (t *tap) offers(extension string) bool {
 func (t *tap) notSFTP() error {
 	text := append([]byte(nil), t.head[:5]...)
 	more, _ := t.in.Peek(t.in.Buffered())
-	return fmt.Errorf("%w but %q", errNotSFTP, policy.Sanitize(string(append(text, more...))))
+	text = append(text, more...)
+	// A greeting may come behind the words.
+	if end := bytes.IndexFunc(text, func(r rune) bool { return r == utf8.RuneError || r < '\t' }); end > 0 {
+		text = text[:end]
+	}
+	return fmt.Errorf("%w but %q", errNotSFTP, policy.Sanitize(string(text)))
 }
 
 // deliver reads the rest of an answer to one of our requests.
