@@ -354,9 +354,9 @@ func TestSameTime(t *testing.T) {
 // BenchmarkSyncUnchanged: 100,000 files that are there already, in 100
 // directories.
 func BenchmarkSyncUnchanged(b *testing.B) {
-	s := &synthetic{dirs: 100, files: 1000}
+	from, to := &synthetic{dirs: 100, files: 1000}, &synthetic{host: "2", dirs: 100, files: 1000}
 	for b.Loop() {
-		sync := &Sync{From: End{Links: s.links(1), Path: "/"}, To: End{Links: s.links(1), Path: "/"}, Name: "sync"}
+		sync := &Sync{From: End{Links: from.links(1), Path: "/"}, To: End{Links: to.links(1), Path: "/"}, Name: "sync"}
 		err := sync.Plan(b.Context(), func(step Step) error { return fmt.Errorf("%+v", step) })
 		if err != nil || sync.Same != 100_000 {
 			b.Fatal(sync.Same, err)

@@ -19,13 +19,14 @@ import (
 // of files files each, or one directory when dirs is 0.
 type synthetic struct {
 	transfer.Session // nil: what is not defined here is not called
+	host             string
 	dirs, files      int
 	delay            time.Duration // of a listing
 	gets, lists      atomic.Int64
 }
 
 func (s *synthetic) link() *transfer.Link {
-	loc := transfer.Location{Scheme: transfer.SchemeFTP, Host: "synthetic", Path: "/"}
+	loc := transfer.Location{Scheme: transfer.SchemeFTP, Host: "synthetic" + s.host, Path: "/"}
 	return transfer.NewLink(loc, func(context.Context, transfer.Hints) (transfer.Session, error) { return s, nil }, transfer.ModeAuto, nil)
 }
 
