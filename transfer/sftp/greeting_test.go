@@ -2,6 +2,7 @@ package sftp
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -122,6 +123,44 @@ func TestGreetingIsNotAwaited(t *testing.T) {
 	// The third INIT is answered.
 	if _, err := dialLab(t, srv, withFacts(learned)).Stat(t.Context(), "/"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestNothingIsChangedBeforeTheGreeting: nobody knows yet what is at the other end. Only
+// a temporary file may be begun.
+func TestNothingIsChangedBeforeTheGreeting(t *testing.T) {
+	temporary := sourceOf(content(10))
+	temporary.Temporary = true
+	for name, change := range map[string]func(ctx context.Context, s *session) error{
+		"remove":  func(ctx context.Context, s *session) error { return s.Remove(ctx, "/f") },
+		"rename":  func(ctx context.Context, s *session) error { return s.Rename(ctx, "/f", "/g") },
+		"replace": func(ctx context.Context, s *session) error { return s.Extras().Replace(ctx, "/f", "/g") },
+		"mkdir":   func(ctx context.Context, s *session) error { return s.Mkdir(ctx, "/d") },
+		"rmdir":   func(ctx context.Context, s *session) error { return s.Rmdir(ctx, "/d") },
+		"chmod":   func(ctx context.Context, s *session) error { return s.Extras().Chmod(ctx, "/f", 0o600) },
+		"mtime": func(ctx context.Context, s *session) error {
+			return s.Extras().SetModTime(ctx, "/f", time.Unix(1e9, 0))
+		},
+		"symlink": func(ctx context.Context, s *session) error { return s.Extras().Symlink(ctx, "f", "/l") },
+		"put": func(ctx context.Context, s *session) error {
+			_, err := s.Put(ctx, "/f", 0, sourceOf(content(10)))
+			return err
+		},
+		"put of a temporary file": func(ctx context.Context, s *session) error { _, err := s.Put(ctx, "/f", 0, temporary); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := startLab(t, lab.SFTPConfig{Script: []lab.Rule{{On: "INIT", Do: lab.Wait(300 * time.Millisecond).Then(lab.Drop(lab.FIN))}}})
+			s := dialLab(t, srv, withFacts(greetingFacts("posix-rename@openssh.com"))) // asks for no limits
+			before := s.conn.moved.Load()
+			if err := change(t.Context(), s); err == nil {
+				t.Error("no error")
+			}
+			sent := s.conn.moved.Load() - before // nothing comes
+			if (sent > 0) != (name == "put of a temporary file") {
+				t.Errorf("%d bytes were sent before the greeting", sent)
+			}
+		})
 	}
 }
 
